@@ -1,0 +1,219 @@
+"""The one exception tree of ossmp_jupyter.
+
+::
+
+    OssmpError
+    ├── InputError                bad argument, found before any byte moves (also a ValueError)
+    │   └── SourceNotReadable     no such file, a directory, no permission
+    ├── CredentialsError          no credentials, or the provider could not refresh them
+    ├── TransportError            no HTTP answer: connection refused, reset, DNS, TLS
+    │   ├── ConnectionTimeout     no connection within the connect time-out
+    │   ├── ResponseTimeout       the request went out, no answer came in time
+    │   └── Stalled               no byte accepted for the stall deadline
+    ├── NotOSS                    an answer that is not OSS's (HTML with 200, broken XML)
+    ├── ServerError               OSS answered with an error
+    │   ├── AccessDenied          401/403: wrong keys, no permission, expired link
+    │   │   ├── CredentialsExpired
+    │   │   └── ClockSkewed       the clocks differ by more than 15 minutes
+    │   ├── NotFound              404
+    │   │   ├── NoSuchBucket
+    │   │   ├── NoSuchKey
+    │   │   └── NoSuchUpload
+    │   ├── AlreadyExists         409 FileAlreadyExists (forbid-overwrite)
+    │   ├── Throttled             429, 503 and the QPS / traffic limits
+    │   └── CallbackFailed        HTTP 203: the object IS stored, the callback failed
+    ├── IntegrityError            a checksum or a size disagrees
+    ├── SourceChanged             the source changed while it was read; nothing was completed
+    ├── UploadInUse               another process is uploading this source to this target
+    ├── UploadAborted             somebody aborted the upload
+    └── ObjectReplaced            Complete was lost, and another writer's object is there now
+
+Every error says what is wrong and what to do next in ``str(error)``, and never holds a secret.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessDenied",
+    "AlreadyExists",
+    "CallbackFailed",
+    "ClockSkewed",
+    "ConnectionTimeout",
+    "CredentialsError",
+    "CredentialsExpired",
+    "InputError",
+    "IntegrityError",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NoSuchUpload",
+    "NotFound",
+    "NotOSS",
+    "ObjectReplaced",
+    "OssmpError",
+    "ResponseTimeout",
+    "ServerError",
+    "SourceChanged",
+    "SourceNotReadable",
+    "Stalled",
+    "Throttled",
+    "TransportError",
+    "UploadAborted",
+    "UploadInUse",
+]
+
+
+class OssmpError(Exception):
+    """Root of everything this package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        One sentence that names what is wrong.
+    hint : str, optional
+        What to do next; shown after the message.
+    code : str, optional
+        OSS error code such as ``"NoSuchUpload"``, or the class name.
+    status : int, optional
+        HTTP status, when there was an answer.
+    request_id, ec : str, optional
+        OSS's request ID and fine-grained error code, for support.
+    retryable : bool, optional
+        Whether the same request may succeed when repeated. Defaults to the class's own answer.
+    retry_after : float, optional
+        Seconds the server asked to wait.
+
+    Examples
+    --------
+    >>> error = OssmpError("the part size is 1 KiB", hint="give at least 100 KiB")
+    >>> str(error)
+    'the part size is 1 KiB; give at least 100 KiB'
+    >>> error.code, error.retryable
+    ('OssmpError', False)
+    """
+
+    default_retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        ec: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or type(self).__name__
+        self.status = status
+        self.request_id = request_id
+        self.ec = ec
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class InputError(OssmpError, ValueError):
+    """A bad argument, found before any byte moves."""
+
+
+class SourceNotReadable(InputError):
+    """The source does not exist, is a directory, or may not be read."""
+
+
+class CredentialsError(OssmpError):
+    """No credentials were found, or the provider could not refresh them."""
+
+
+class TransportError(OssmpError):
+    """No HTTP answer came back: refused, reset, DNS or TLS failure."""
+
+    default_retryable = True
+
+
+class ConnectionTimeout(TransportError):
+    """No connection within the connect time-out (ali-oss: ``ConnectionTimeoutError``)."""
+
+
+class ResponseTimeout(TransportError):
+    """The request went out but no answer came in time."""
+
+
+class Stalled(TransportError):
+    """The server accepted no byte for the stall deadline."""
+
+
+class NotOSS(OssmpError):
+    """The endpoint answered, but not as OSS does (HTML with status 200, broken XML)."""
+
+
+class ServerError(OssmpError):
+    """OSS answered with an error; ``code``, ``status``, ``request_id`` and ``ec`` are its own."""
+
+
+class AccessDenied(ServerError):
+    """Wrong keys, a missing permission, or an expired link."""
+
+
+class CredentialsExpired(AccessDenied):
+    """The security token has expired; fresh credentials may succeed."""
+
+
+class ClockSkewed(AccessDenied):
+    """This machine's clock and the server's differ by more than 15 minutes."""
+
+
+class NotFound(ServerError):
+    """Something named in the request does not exist."""
+
+
+class NoSuchBucket(NotFound):
+    """The bucket does not exist."""
+
+
+class NoSuchKey(NotFound):
+    """The object does not exist."""
+
+
+class NoSuchUpload(NotFound):
+    """The upload ID is unknown: aborted, completed, or never begun."""
+
+
+class AlreadyExists(ServerError):
+    """The object exists and overwriting was forbidden."""
+
+
+class Throttled(ServerError):
+    """The server asks for fewer or slower requests."""
+
+    default_retryable = True
+
+
+class CallbackFailed(ServerError):
+    """The object is stored, but the application's callback failed (HTTP 203)."""
+
+
+class IntegrityError(OssmpError):
+    """A checksum or size disagrees with what was sent."""
+
+
+class SourceChanged(OssmpError):
+    """The source changed while it was being uploaded; nothing was completed."""
+
+
+class UploadInUse(OssmpError):
+    """Another process is uploading this source to this target right now."""
+
+
+class UploadAborted(OssmpError):
+    """The upload was aborted; its parts are gone from the server."""
+
+
+class ObjectReplaced(OssmpError):
+    """The answer to Complete was lost, and what stands at the key now is not ours."""

@@ -1,0 +1,1 @@
+"""An embedded, strict, fault-injecting OSS for demos and tests."""

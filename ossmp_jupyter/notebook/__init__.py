@@ -1,0 +1,1 @@
+"""IPython and widgets. The only layer that imports IPython, ipywidgets or anywidget."""

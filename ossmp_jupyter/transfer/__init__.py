@@ -1,0 +1,1 @@
+"""The engine: a source becomes an object. Knows ``oss``, knows nothing of Jupyter."""

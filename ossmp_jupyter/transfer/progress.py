@@ -1,0 +1,102 @@
+"""States and snapshots of an upload: immutable values that any thread may look at."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["FINAL_STATES", "Progress", "State", "UploadResult"]
+
+
+class State(enum.Enum):
+    """Where an upload is in its life (docs/design.md, section 3)."""
+
+    QUEUED = "queued"
+    HASHING = "hashing"
+    INITIATING = "initiating"
+    UPLOADING = "uploading"
+    PAUSED = "paused"
+    WAITING = "waiting_for_credentials"
+    COMPLETING = "completing"
+    VERIFYING = "verifying"
+    DONE = "done"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    SOURCE_CHANGED = "source_changed"
+
+
+FINAL_STATES = frozenset({State.DONE, State.FAILED, State.ABORTED, State.SOURCE_CHANGED})
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot of one upload. Sizes in bytes, times in seconds, speed in bytes per second.
+
+    ``confirmed`` never decreases within a run; ``sent`` may, when a part is sent again.
+    """
+
+    state: State = State.QUEUED
+    total: int = 0
+    confirmed: int = 0
+    sent: int = 0
+    kept: int = 0
+    parts_total: int = 0
+    parts_done: int = 0
+    parts_in_flight: int = 0
+    parts_kept: int = 0
+    retries: int = 0
+    speed: float = 0.0
+    eta: float | None = None
+    elapsed: float = 0.0
+    error: str | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Confirmed share, 0 to 1; exactly 1.0 only when the upload is verified and done.
+
+        Examples
+        --------
+        >>> Progress(total=200, confirmed=50).fraction
+        0.25
+        """
+        if self.state is State.DONE:
+            return 1.0
+        if not self.total:
+            return 0.0
+        return min(self.confirmed / self.total, 0.9999)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """What was published, and how sure we are.
+
+    ``verified`` is True only when the server's own CRC-64 of the whole object equals ours.
+    """
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    crc64: int
+    verified: bool
+    elapsed: float
+    parts: int
+    parts_kept: int = 0
+    parts_sent: int = 0
+    bytes_sent: int = 0
+    retries: int = 0
+    upload_id: str | None = None
+    version_id: str | None = None
+    callback: object = None
+    request_id: str = ""
+
+    @property
+    def address(self) -> str:
+        """The object's ``oss://bucket/key`` address.
+
+        Examples
+        --------
+        >>> UploadResult("b", "a/k", 0, "", 0, True, 0.1, 1).address
+        'oss://b/a/k'
+        """
+        return f"oss://{self.bucket}/{self.key}"

@@ -1,0 +1,110 @@
+"""Sizes, speeds and durations: one way to read them, one way to write them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ossmp_jupyter.errors import InputError
+
+__all__ = ["GIB", "KIB", "MIB", "format_duration", "format_size", "format_speed", "parse_size"]
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
+_FACTORS = {
+    "": 1, "B": 1,
+    **{unit.upper(): 1024**i for i, unit in enumerate(_BINARY) if i},
+    **{unit[0].upper(): 1024**i for i, unit in enumerate(_BINARY) if i},
+    **{unit.upper(): 1000**i for i, unit in enumerate(_DECIMAL) if i},
+}  # fmt: skip
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*")
+
+
+def parse_size(value: int | float | str, what: str = "size") -> int:
+    """Read a number of bytes: ``8388608``, ``"8MiB"``, ``"8M"`` (both binary) or ``"20MB"`` (decimal).
+
+    Parameters
+    ----------
+    value : int, float or str
+        Bytes, or a number with a unit. A trailing ``/s`` is allowed.
+    what : str
+        Name of the option, for the error message.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    InputError
+        If the text is not a size, or is negative.
+
+    Examples
+    --------
+    >>> parse_size("8MiB"), parse_size("20MB/s"), parse_size(102400)
+    (8388608, 20000000, 102400)
+    """
+    hint = "write bytes or a unit, such as 8388608, 8MiB or 20MB"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise InputError(f"{what} {value!r} is not a size", hint=hint)
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        factor = _FACTORS.get(match[2].upper()) if match else None
+        if match is None or factor is None:
+            raise InputError(f"{what} {value!r} is not a size", hint=hint)
+        return int(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
+    if not math.isfinite(value) or value < 0:
+        raise InputError(f"{what} {value!r} is not a size", hint=hint)
+    return int(value)
+
+
+def format_size(size: float) -> str:
+    """Write bytes for people, in binary units.
+
+    Examples
+    --------
+    >>> format_size(0), format_size(102400), format_size(209715200)
+    ('0 B', '100.0 KiB', '200.0 MiB')
+    """
+    value, unit = float(size), 0
+    while abs(value) >= 1024 and unit < len(_BINARY) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_BINARY[unit]}"
+
+
+def format_speed(bytes_per_second: float) -> str:
+    """Write a speed for people, in the same units as :func:`format_size`.
+
+    Examples
+    --------
+    >>> format_speed(20_000_000)
+    '19.1 MiB/s'
+    """
+    return f"{format_size(bytes_per_second)}/s"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration for people: two units at most.
+
+    Examples
+    --------
+    >>> format_duration(0.42), format_duration(9.3), format_duration(75), format_duration(7500)
+    ('0.4 s', '9.3 s', '1 min 15 s', '2 h 5 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
