@@ -1,4 +1,4 @@
-"""``python -m ossmp_jupyter enable | disable [--user | --sys-prefix]``: auto-load the magics in new kernels."""
+"""``python -m ossmp_jupyter enable | disable``: auto-load the magics in new kernels, or stop doing so."""
 
 from __future__ import annotations
 

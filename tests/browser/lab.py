@@ -1,0 +1,387 @@
+"""Drive a real JupyterLab and a real Notebook 7 in headless Chromium.
+
+One Jupyter server serves both front ends; one browser holds a page per test::
+
+    with JupyterServer(folder) as server, Browser() as browser:
+        page = NotebookPage(server, browser, app="lab")      # or "notebook"
+        page.open(["1 + 1"])
+        page.run(0)
+        page.wait_cell(0)
+
+Everything the server, the kernels and the front end write lies below one folder; the browser reaches
+loopback and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Locator, sync_playwright
+
+__all__ = ["APPS", "Browser", "JupyterServer", "NotebookPage", "chromium_path", "notebook_json"]
+
+APPS = {"lab": "/lab/tree/{}?reset&token={}", "notebook": "/notebooks/{}?token={}"}
+
+_CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # a page in the background must not have its timers throttled
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+)
+_SETTINGS = {
+    # all cells in the DOM, no virtual scrolling
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+_CURRENT = "window.jupyterapp.shell.currentWidget"
+
+T = TypeVar("T")
+
+
+def chromium_path() -> str | None:
+    """Debian's Chromium, or what the variable CHROMIUM names."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def notebook_json(cells: Sequence[str]) -> dict[str, Any]:
+    """A notebook of code cells."""
+    return {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{i}",
+                "metadata": {},
+                "execution_count": None,
+                "outputs": [],
+                "source": source,
+            }
+            for i, source in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+class JupyterServer:
+    """A Jupyter server of its own that offers both front ends; kernels inherit `environment`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.notebooks = folder / "notebooks"
+        self.token = secrets.token_hex(16)
+        self._environment = dict(environment or {})
+        self._log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> JupyterServer:
+        for name in ("notebooks", "home"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for plugin, values in _SETTINGS.items():
+            path = self.folder / "settings" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.notebooks}",
+            "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
+            "--LabApp.news_url=",
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.append("--allow-root")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                env=self._variables(),
+                cwd=self.notebooks,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_ready(60)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _variables(self) -> dict[str, str]:
+        folders = {
+            "HOME": "home",
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        ours = {name: str(self.folder / value) for name, value in folders.items()}
+        return {**os.environ, **ours, "JUPYTER_TOKEN": self.token, **self._environment}
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the Jupyter server ended: {self.log()[-3000:]}")
+            try:
+                self.api("GET", "/api/status")
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the Jupyter server did not start: {self.log()[-3000:]}") from None
+                time.sleep(0.1)
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        with contextlib.suppress(Exception):
+            for kernel in self.api("GET", "/api/kernels"):
+                self.api("DELETE", f"/api/kernels/{kernel['id']}")
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+    def api(self, method: str, path: str) -> Any:
+        """Call the server's REST API."""
+        request = urllib.request.Request(
+            self.url + path, method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def log(self) -> str:
+        """What the server and its kernels printed."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+
+class Browser:
+    """Headless Chromium."""
+
+    def __init__(self) -> None:
+        path = chromium_path()
+        if path is None:
+            raise FileNotFoundError("no Chromium; on Debian: apt-get install chromium")
+        self._playwright = sync_playwright().start()
+        try:
+            self._browser = self._playwright.chromium.launch(
+                executable_path=path, headless=True, args=list(_CHROMIUM_ARGUMENTS)
+            )
+        except BaseException:
+            self._playwright.stop()
+            raise
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(PlaywrightError):
+            self._browser.close()
+        self._playwright.stop()
+
+    def context(self, **options: Any) -> Any:
+        """A fresh browser profile."""
+        return self._browser.new_context(**options)
+
+
+class NotebookPage:
+    """One notebook with its kernel, open in one page."""
+
+    def __init__(
+        self,
+        server: JupyterServer,
+        browser: Browser,
+        app: str = "lab",
+        viewport: tuple[int, int] = (1300, 1000),
+        scale: float = 1,
+    ) -> None:
+        self.server, self.app = server, app
+        width, height = viewport
+        self._context = browser.context(
+            viewport={"width": width, "height": height}, device_scale_factor=scale
+        )
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.console: list[str] = []
+        self.page.on("console", lambda m: self.console.append(f"{m.type}: {m.text}"))
+        self.page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
+        self.name = ""
+
+    def close(self) -> None:
+        """Leave the page and end its kernel."""
+        with contextlib.suppress(Exception):
+            self.server.api("DELETE", f"/api/kernels/{self.kernel_id()}")
+        with contextlib.suppress(PlaywrightError):
+            self._context.close()
+
+    # ------------------------------------------------------------ notebook and kernel
+
+    def open(self, cells: Sequence[str] | None = None, name: str | None = None, timeout: float = 60) -> None:
+        """Open a notebook, written from `cells` if given, and wait for its kernel."""
+        self.name = name or f"n{secrets.token_hex(4)}.ipynb"
+        if cells is not None:
+            (self.server.notebooks / self.name).write_text(json.dumps(notebook_json(cells)))
+        self.page.goto(self.server.url + APPS[self.app].format(self.name, self.server.token))
+        is_open = (
+            f"(() => {{ const w = window.jupyterapp && {_CURRENT}; return !!(w && w.context && w.content"
+            f" && w.content.widgets && w.context.path.endsWith({json.dumps(self.name)})); }})()"
+        )
+        self.until(lambda: self.js(is_open), timeout, "the notebook did not open")
+        self.js(f"{_CURRENT}.context.ready.then(() => true)")
+        self.js(f"{_CURRENT}.sessionContext.ready.then(() => true)")
+        self.wait_idle(timeout)
+
+    def js(self, expression: str) -> Any:
+        """Evaluate JavaScript in the page."""
+        return self.page.evaluate(expression)
+
+    def command(self, name: str) -> None:
+        """Fire a front-end command without waiting for it."""
+        self.js(f"(() => {{ jupyterapp.commands.execute({json.dumps(name)}).catch(console.error); }})()")
+
+    def kernel_id(self) -> str:
+        """The kernel's id, or ''."""
+        return str(self.js(f"{_CURRENT}.sessionContext.session?.kernel?.id || ''"))
+
+    def wait_idle(self, timeout: float = 60) -> None:
+        """Wait until the kernel has nothing to do."""
+        status = f"{_CURRENT}.sessionContext.session?.kernel?.status"
+        self.until(lambda: self.js(status) == "idle", timeout, "the kernel is not idle")
+
+    def interrupt(self) -> None:
+        """Click the notebook's stop button."""
+        self.page.locator(
+            ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-NotebookPanel-toolbar"
+            " [data-command='notebook:interrupt-kernel']"
+        ).first.click()
+
+    def restart(self) -> None:
+        """Restart the kernel, without the dialog that asks."""
+        self.js(f"{_CURRENT}.sessionContext.session.kernel.restart().then(() => true)")
+        self.wait_idle()
+
+    def save(self) -> dict[str, Any]:
+        """Save the notebook and return the file's content."""
+        self.js("jupyterapp.commands.execute('docmanager:save').then(() => true)")
+        saved: dict[str, Any] = json.loads((self.server.notebooks / self.name).read_text())
+        return saved
+
+    def theme(self, name: str) -> None:
+        """Switch to e.g. ``JupyterLab Light``."""
+        arguments = json.dumps({"theme": name})
+        self.js(f"jupyterapp.commands.execute('apputils:change-theme', {arguments}).then(() => true)")
+        self.sleep(1)
+
+    # ------------------------------------------------------------ cells
+
+    def cell(self, i: int) -> Locator:
+        """Cell `i`, from 0."""
+        return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell").nth(i)
+
+    def run(self, i: int) -> None:
+        """Start cell `i`."""
+        self.js(
+            f"(() => {{ const n = {_CURRENT}.content; n.activeCellIndex = {i}; n.deselectAll();"
+            " n.mode = 'command'; })()"
+        )
+        self.command("notebook:run-cell")
+
+    def run_all(self) -> None:
+        """Run All Cells."""
+        self.command("notebook:run-all-cells")
+
+    def prompt(self, i: int) -> str:
+        """``[*]:`` while the cell waits or runs, ``[3]:`` once it ran, ``[ ]:`` before."""
+        return str(self.cell(i).locator(".jp-InputPrompt").first.inner_text() or "").strip()
+
+    def running(self, i: int) -> bool:
+        """Whether the cell runs or is queued."""
+        return "*" in self.prompt(i)
+
+    def wait_cell(self, i: int, timeout: float = 60) -> None:
+        """Wait until cell `i` has ended."""
+        self.until(lambda: re.search(r"\d", self.prompt(i)), timeout, f"cell {i} did not end")
+
+    def text(self, i: int) -> str:
+        """All visible output of cell `i`."""
+        return str(
+            self.cell(i)
+            .locator(".jp-OutputArea-output")
+            .evaluate_all(
+                # an output area may nest another one
+                "els => els.filter(e => !e.parentElement.closest('.jp-OutputArea-output'))"
+                ".map(e => e.innerText).join('\\n')"
+            )
+        )
+
+    def wait_text(self, i: int, pattern: str, timeout: float = 30) -> re.Match[str]:
+        """Wait until the output of cell `i` matches."""
+        try:
+            return self.until(lambda: re.search(pattern, self.text(i)), timeout, "")
+        except TimeoutError:
+            shown = self.text(i)[-1500:]
+            raise TimeoutError(f"no /{pattern}/ in cell {i} within {timeout} s: {shown!r}") from None
+
+    def errors(self, i: int) -> list[tuple[str, str]]:
+        """Name and text of the exceptions that cell `i` ended with."""
+        outputs = self.js(f"{_CURRENT}.content.widgets[{i}].model.outputs.toJSON()")
+        return [(o["ename"], o["evalue"]) for o in outputs if o["output_type"] == "error"]
+
+    def until(self, ready: Callable[[], T], timeout: float, what: str) -> T:
+        """Poll until `ready()` is true; an error of a page in transition counts as not yet."""
+        deadline, last = time.monotonic() + timeout, ""
+        while True:
+            try:
+                value = ready()
+            except (PlaywrightError, TypeError) as error:
+                last = f" ({error})"
+            else:
+                if value:
+                    return value
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what} within {timeout} s{last}; console: {self.console[-5:]}")
+            self.sleep(0.05)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait while the browser's events keep flowing."""
+        self.page.wait_for_timeout(seconds * 1000)
+
+    def screenshot(self, path: Path | str) -> None:
+        """Take a picture of the page."""
+        self.page.screenshot(path=str(path))
