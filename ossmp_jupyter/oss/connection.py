@@ -1,0 +1,214 @@
+"""A connection: which service, whose keys, which bucket, which signature, how long to wait."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from ossmp_jupyter.errors import CredentialsError, InputError
+from ossmp_jupyter.oss.address import Endpoint, check_bucket_name, normalise_region
+from ossmp_jupyter.oss.config_files import default_chain, ossutil_settings
+from ossmp_jupyter.oss.credentials import Credentials, CredentialsProvider, StaticProvider, as_provider
+
+__all__ = ["Connection", "connect", "default_user_agent"]
+
+SignatureVersion = Literal["v4", "v1"]
+
+
+def default_user_agent() -> str:
+    """``ossmp-jupyter/<version>``."""
+    try:
+        return f"ossmp-jupyter/{version('ossmp-jupyter')}"
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "ossmp-jupyter/0"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Everything a client needs to know; made by :func:`connect`.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+        The service.
+    credentials : CredentialsProvider
+        Asked before every request.
+    bucket : str, optional
+        The bucket that calls without one mean.
+    signature : {"v4", "v1"}
+        Signature version.
+    timeout, connect_timeout : float
+        Seconds without progress on an open connection; seconds to open one.
+    user_agent : str
+        The User-Agent header.
+    identity : str
+        Names the service in journals; the endpoint's canonical text unless given.
+    """
+
+    endpoint: Endpoint
+    credentials: CredentialsProvider
+    bucket: str | None = None
+    signature: SignatureVersion = "v4"
+    timeout: float = 60.0
+    connect_timeout: float = 10.0
+    user_agent: str = ""
+    identity: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.user_agent:
+            object.__setattr__(self, "user_agent", default_user_agent())
+        if not self.identity:
+            object.__setattr__(self, "identity", self.endpoint.canonical)
+
+    def __repr__(self) -> str:
+        bucket = f", bucket={self.bucket!r}" if self.bucket else ""
+        return f"Connection({self.endpoint.canonical!r}{bucket}, credentials from {self.credentials.source})"
+
+
+def connect(
+    *,
+    endpoint: str | Endpoint | None = None,
+    region: str | None = None,
+    bucket: str | None = None,
+    access_key_id: str | None = None,
+    access_key_secret: str | None = None,
+    security_token: str | None = None,
+    credentials: object = None,
+    profile: str | None = None,
+    signature: str = "v4",
+    timeout: float = 60.0,
+    connect_timeout: float = 10.0,
+    cname: bool = False,
+    path_style: bool | None = None,
+    internal: bool = False,
+    accelerate: bool = False,
+    dualstack: bool = False,
+    user_agent: str | None = None,
+    identity: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Connection:
+    """Describe a connection; nothing is sent yet.
+
+    What is not given comes from ``OSS_REGION``, ``OSS_ENDPOINT`` and ``OSS_BUCKET``, then from the
+    ossutil configuration; keys from :func:`ossmp_jupyter.oss.config_files.default_chain`.
+
+    Parameters
+    ----------
+    endpoint, region : str, optional
+        At least one must be known. See :meth:`Endpoint.parse`, also for ``cname``, ``path_style``,
+        ``internal``, ``accelerate`` and ``dualstack``.
+    bucket : str, optional
+        Default bucket.
+    access_key_id, access_key_secret, security_token : str, optional
+        Fixed credentials.
+    credentials : provider, Credentials, mapping or function, optional
+        Instead of the three above.
+    profile : str, optional
+        Profile of the ossutil or aliyun configuration; goes before the environment.
+    signature : {"v4", "v1"}, optional
+        Signature version.
+    timeout, connect_timeout : float, optional
+        Seconds.
+    user_agent, identity : str, optional
+        See :class:`Connection`.
+    environ : mapping, optional
+        Instead of the process's environment variables.
+
+    Raises
+    ------
+    InputError
+        If the service is not known or an argument makes no sense.
+    CredentialsError
+        If half a key pair is given, or keys and ``credentials`` both.
+
+    Examples
+    --------
+    >>> connect(region="oss-cn-hangzhou", bucket="my-data", access_key_id="ak", access_key_secret="sk")
+    Connection('https://oss-cn-hangzhou.aliyuncs.com', bucket='my-data', credentials from given in the call)
+    """
+    env = os.environ if environ is None else environ
+    if signature not in {"v4", "v1"}:
+        raise InputError(f"there is no signature version {signature!r}", hint="give 'v4' or 'v1'")
+    for name, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+            raise InputError(f"{name} is {seconds!r}", hint="give seconds, more than 0")
+    provider = _provider(access_key_id, access_key_secret, security_token, credentials, profile, env)
+    bucket = bucket or env.get("OSS_BUCKET") or None
+    if bucket:
+        check_bucket_name(bucket)
+    if not isinstance(endpoint, Endpoint):
+        endpoint, region, cname, path_style = _fill(endpoint, region, bucket, cname, path_style, profile, env)
+        endpoint = Endpoint.parse(
+            endpoint, region=region, internal=internal, accelerate=accelerate, dualstack=dualstack,
+            cname=cname, path_style=path_style,
+        )  # fmt: skip
+    if signature == "v4" and endpoint.region is None:
+        raise InputError(
+            f"the region of {endpoint.host} is not known, and V4 signatures need it",
+            hint="give region='cn-hangzhou' (or your bucket's), set OSS_REGION, or use signature='v1'",
+        )
+    return Connection(
+        endpoint, provider, bucket, "v4" if signature == "v4" else "v1", float(timeout), float(connect_timeout),
+        user_agent or "", identity or "",
+    )  # fmt: skip
+
+
+def _provider(
+    access_key_id: str | None,
+    access_key_secret: str | None,
+    security_token: str | None,
+    credentials: object,
+    profile: str | None,
+    environ: Mapping[str, str],
+) -> CredentialsProvider:
+    given = [value for value in (access_key_id, access_key_secret, security_token) if value]
+    if credentials is not None:
+        if given:
+            raise CredentialsError("keys and credentials are both given", hint="give one of them")
+        return as_provider(credentials)
+    if not given:
+        return default_chain(profile, environ=environ)
+    if not access_key_id or not access_key_secret:
+        missing = "access_key_secret" if access_key_id else "access_key_id"
+        raise CredentialsError(f"{missing} is missing", hint="give access_key_id and access_key_secret together")
+    return StaticProvider(Credentials(access_key_id, access_key_secret, security_token or None))
+
+
+def _fill(
+    endpoint: str | None,
+    region: str | None,
+    bucket: str | None,
+    cname: bool,
+    path_style: bool | None,
+    profile: str | None,
+    environ: Mapping[str, str],
+) -> tuple[str | None, str | None, bool, bool | None]:
+    """Fill in endpoint and region. What is given decides; a default that contradicts it is left out."""
+    if endpoint:
+        return endpoint, region or _unless_known(endpoint, environ.get("OSS_REGION")), cname, path_style
+    settings = ossutil_settings(profile, bucket=bucket, environ=environ)
+    sources = [(environ.get("OSS_ENDPOINT"), environ.get("OSS_REGION"), None)]
+    if settings is not None:
+        entry = (settings.endpoint, settings.region, settings.style)
+        sources = [entry, *sources] if profile else [*sources, entry]
+    for candidate, its_region, style in sources:
+        if candidate and (region is None or _fits(candidate, region)):
+            region = region or _unless_known(candidate, its_region)
+            return candidate, region, cname or style == "cname", True if style == "path" else path_style
+        if its_region and not region:
+            region = its_region
+    return None, region, cname, path_style
+
+
+def _unless_known(endpoint: str, region: str | None) -> str | None:
+    """A default region, unless the endpoint itself says another."""
+    known = Endpoint.parse(endpoint, cname=True).region
+    return known or region or None
+
+
+def _fits(endpoint: str, region: str) -> bool:
+    known = Endpoint.parse(endpoint, cname=True).region
+    return known is None or known == normalise_region(region)

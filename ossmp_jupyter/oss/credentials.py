@@ -1,0 +1,409 @@
+"""Credentials and where they come from.
+
+A provider is asked anew before every request, so that rotated keys and tokens are picked up without
+a restart: environment variables are read each time, files again once they changed. ``refresh()``
+is called when OSS says that the token has expired; however many requests wait for it, from however
+many event loops, the work is done once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, runtime_checkable
+
+from ossmp_jupyter.errors import CredentialsError
+
+__all__ = [
+    "CallableProvider",
+    "ChainProvider",
+    "Credentials",
+    "CredentialsNotFound",
+    "CredentialsProvider",
+    "EnvironmentProvider",
+    "StaticProvider",
+    "as_provider",
+]
+
+_REFRESH_BEFORE = timedelta(minutes=5)
+
+
+def _masked(access_key_id: str) -> str:
+    return access_key_id if len(access_key_id) <= 8 else f"{access_key_id[:4]}…{access_key_id[-4:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key pair, with the security token of temporary credentials.
+
+    Parameters
+    ----------
+    access_key_id, access_key_secret : str
+        The key pair.
+    security_token : str, optional
+        The STS token of temporary credentials.
+    expires_at : datetime, optional
+        When temporary credentials end, with a time zone.
+
+    Examples
+    --------
+    >>> Credentials("LTAI5tExample1234", "a secret", "a token")
+    Credentials('LTAI…1234', with a security token)
+    """
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("ID", self.access_key_id), ("secret", self.access_key_secret)):
+            if not isinstance(value, str) or not value.strip():
+                raise CredentialsError(f"the access key {name} is empty", hint="give both halves of the key pair")
+        # A value pasted with a line break would break the request apart.
+        for attribute in ("access_key_id", "access_key_secret", "security_token"):
+            value = getattr(self, attribute)
+            object.__setattr__(self, attribute, value.strip() or None if value is not None else None)
+            if value is not None and not value.strip().isprintable():
+                what = attribute.replace("_", " ")
+                raise CredentialsError(f"the {what} holds control characters", hint="copy it again, without line breaks")
+
+    def __repr__(self) -> str:
+        token = ", with a security token" if self.security_token else ""
+        until = f", until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
+        return f"Credentials({_masked(self.access_key_id)!r}{token}{until})"
+
+    def expire_within(self, span: timedelta) -> bool:
+        """Tell whether these credentials end within ``span`` from now; False where no end is known."""
+        return self.expires_at is not None and self.expires_at - datetime.now(UTC) <= span
+
+
+class CredentialsNotFound(CredentialsError):
+    """This provider has no credentials; a chain asks the next one."""
+
+
+@runtime_checkable
+class CredentialsProvider(Protocol):
+    """Where credentials come from. Must work from any event loop and thread."""
+
+    @property
+    def source(self) -> str:
+        """Say, for people, where the credentials come from."""
+
+    async def get(self) -> Credentials:
+        """Return the current credentials; called before every request."""
+
+    async def refresh(self) -> Credentials:
+        """Fetch newer credentials; called when OSS says that the token has expired."""
+
+
+class SingleFlight:
+    """Runs one call at a time, whichever event loop asks; all who ask meanwhile get its outcome."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flight: Future[Credentials] | None = None
+
+    async def run(self, work: Callable[[], Awaitable[Credentials]]) -> Credentials:
+        """Join the call under way, or make it."""
+        while True:
+            with self._lock:
+                flight, leading = self._flight, self._flight is None
+                if flight is None:
+                    flight = self._flight = Future()
+            if leading:
+                return await self._lead(flight, work)
+            # shield: a follower that is cancelled must not cancel the others' future
+            outcome = await asyncio.shield(asyncio.wrap_future(_without_cancel(flight)))
+            if outcome is not None:
+                return outcome
+
+    async def _lead(self, flight: Future[Credentials], work: Callable[[], Awaitable[Credentials]]) -> Credentials:
+        try:
+            credentials = await work()
+        except BaseException as error:
+            self._land()
+            if isinstance(error, Exception):
+                flight.set_exception(error)
+            else:  # the leader was cancelled or its loop is ending: the followers elect another
+                flight.cancel()
+            raise
+        self._land()
+        flight.set_result(credentials)
+        return credentials
+
+    def _land(self) -> None:
+        with self._lock:
+            self._flight = None
+
+
+def _without_cancel(flight: Future[Credentials]) -> Future[Credentials | None]:
+    """Follow ``flight``; None if it was cancelled, so that the follower can tell that from its own cancel."""
+    follower: Future[Credentials | None] = Future()
+
+    def land(done: Future[Credentials]) -> None:
+        if not follower.set_running_or_notify_cancel():
+            return
+        if done.cancelled():
+            follower.set_result(None)
+        elif (error := done.exception()) is not None:
+            follower.set_exception(error)
+        else:
+            follower.set_result(done.result())
+
+    flight.add_done_callback(land)
+    return follower
+
+
+class StaticProvider:
+    """Credentials that were given and never change.
+
+    Examples
+    --------
+    >>> provider = StaticProvider(Credentials("ak", "sk"))
+    >>> asyncio.run(provider.get())
+    Credentials('ak')
+    """
+
+    def __init__(self, credentials: Credentials, source: str = "given in the call") -> None:
+        self._credentials = credentials
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"StaticProvider({self._credentials!r})"
+
+    async def get(self) -> Credentials:
+        """Return the credentials."""
+        return self._credentials
+
+    async def refresh(self) -> Credentials:
+        """Return the same credentials; there is nowhere to get newer ones."""
+        return self._credentials
+
+
+class EnvironmentProvider:
+    """``OSS_ACCESS_KEY_ID``, ``OSS_ACCESS_KEY_SECRET``, ``OSS_SESSION_TOKEN``; then ``ALIBABA_CLOUD_*``.
+
+    The variables are read at every request, so that ``%env`` in a notebook takes effect at once.
+
+    Examples
+    --------
+    >>> provider = EnvironmentProvider({"OSS_ACCESS_KEY_ID": "ak", "OSS_ACCESS_KEY_SECRET": "sk"})
+    >>> asyncio.run(provider.get()), provider.source
+    (Credentials('ak'), 'environment variables OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET')
+    """
+
+    _SETS = (
+        ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"),
+    )
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = environ
+        self.source = "environment variables"
+
+    async def get(self) -> Credentials:
+        """Read the variables.
+
+        Raises
+        ------
+        CredentialsNotFound
+            If none of the variables is set.
+        CredentialsError
+            If only one half of a pair is set.
+        """
+        environ = os.environ if self._environ is None else self._environ
+        for id_name, secret_name, token_name in self._SETS:
+            access_key_id, secret = environ.get(id_name, "").strip(), environ.get(secret_name, "").strip()
+            if access_key_id and secret:
+                token = environ.get(token_name, "").strip() or None
+                names = (id_name, secret_name) + ((token_name,) if token else ())
+                self.source = f"environment variables {', '.join(names)}"
+                return Credentials(access_key_id, secret, token)
+            if access_key_id or secret:
+                there, missing = (id_name, secret_name) if access_key_id else (secret_name, id_name)
+                raise CredentialsError(f"{there} is set but {missing} is not", hint="set both, or neither")
+        raise CredentialsNotFound("OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET are not set")
+
+    async def refresh(self) -> Credentials:
+        """Read the variables again."""
+        return await self.get()
+
+
+class CallableProvider:
+    """Credentials from a function of the caller's, such as one that asks an STS service.
+
+    Parameters
+    ----------
+    function : callable
+        Sync or async, without arguments; returns :class:`Credentials` or a mapping as ali-oss's
+        ``refreshSTSToken`` does: ``accessKeyId``, ``accessKeySecret``, ``stsToken`` (or
+        ``securityToken``), and optionally ``expiration`` (datetime or ISO 8601 text); first letters in
+        either case. A sync function runs in a thread.
+    lifetime : timedelta, optional
+        How long credentials without an expiration are used before the function is asked again.
+
+    Examples
+    --------
+    >>> provider = CallableProvider(lambda: {"accessKeyId": "ak", "accessKeySecret": "sk", "stsToken": "t"})
+    >>> asyncio.run(provider.get())
+    Credentials('ak', with a security token)
+    """
+
+    def __init__(self, function: Callable[[], Any], *, lifetime: timedelta | None = None) -> None:
+        self._function = function
+        self._lifetime = lifetime
+        self._flight = SingleFlight()
+        self._current: Credentials | None = None
+        self._renew_at: datetime | None = None
+        self.source = f"function {getattr(function, '__qualname__', type(function).__name__)}"
+
+    async def get(self) -> Credentials:
+        """Return the current credentials; asks the function when there are none, or they are about to end."""
+        current = self._current
+        due = self._renew_at is not None and datetime.now(UTC) >= self._renew_at
+        if current is None or due or current.expire_within(_REFRESH_BEFORE):
+            try:
+                return await self.refresh()
+            except Exception:
+                # Newer ones can wait while the old ones still work.
+                if current is None or current.expire_within(timedelta(0)):
+                    raise
+        assert current is not None
+        return current
+
+    async def refresh(self) -> Credentials:
+        """Ask the function, once for all who wait.
+
+        Raises
+        ------
+        CredentialsError
+            If the function fails or returns no credentials.
+        """
+        return await self._flight.run(self._ask)
+
+    async def _ask(self) -> Credentials:
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                answer = await self._function()
+            else:
+                answer = await asyncio.to_thread(self._function)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except CredentialsError:
+            raise
+        except Exception as error:
+            # The function's own message may hold anything, keys included; it stays in __cause__.
+            raise CredentialsError(
+                f"the {self.source} that provides credentials failed with {type(error).__name__}",
+                hint="call it by itself to see why",
+            ) from error
+        credentials = answer if isinstance(answer, Credentials) else credentials_from_mapping(answer, self.source)
+        self._current = credentials
+        self._renew_at = datetime.now(UTC) + self._lifetime if self._lifetime else None
+        return credentials
+
+
+def credentials_from_mapping(answer: object, source: str) -> Credentials:
+    """Read credentials from a mapping in any of the spellings Alibaba's tools use."""
+    if not isinstance(answer, Mapping):
+        raise CredentialsError(
+            f"the {source} returned a {type(answer).__name__}, not credentials",
+            hint="return Credentials(...) or a dict with accessKeyId, accessKeySecret and stsToken",
+        )
+    fields = {str(name).replace("_", "").replace("-", "").lower(): value for name, value in answer.items()}
+    expires = fields.get("expiration") or fields.get("expiresat")
+    if isinstance(expires, str):
+        try:
+            expires = datetime.fromisoformat(expires)
+        except ValueError as error:
+            raise CredentialsError(f"the {source} gave an expiration that is not an ISO 8601 time") from error
+    if isinstance(expires, datetime) and expires.tzinfo is None:
+        expires = expires.replace(tzinfo=UTC)
+    return Credentials(
+        str(fields.get("accesskeyid") or ""),
+        str(fields.get("accesskeysecret") or ""),
+        fields.get("ststoken") or fields.get("securitytoken") or None,
+        expires if isinstance(expires, datetime) else None,
+    )
+
+
+class ChainProvider:
+    """The first of several providers that has credentials; ``source`` says which one.
+
+    A provider that has none is passed over; one that is there but broken (half a key pair, an
+    unreadable file) is an error, so that nobody uploads with other keys than meant.
+
+    Examples
+    --------
+    >>> chain = ChainProvider([EnvironmentProvider({}), StaticProvider(Credentials("ak", "sk"))])
+    >>> asyncio.run(chain.get()), chain.source
+    (Credentials('ak'), 'given in the call')
+    """
+
+    def __init__(self, providers: Sequence[CredentialsProvider]) -> None:
+        self._providers = tuple(providers)
+        self._used: CredentialsProvider | None = None
+
+    @property
+    def source(self) -> str:
+        """The source of the provider that answered last."""
+        return self._used.source if self._used else "not looked up yet"
+
+    async def get(self) -> Credentials:
+        """Return the credentials of the first provider that has any.
+
+        Raises
+        ------
+        CredentialsError
+            If none has; the message lists what was looked at.
+        """
+        return await self._first(lambda provider: provider.get())
+
+    async def refresh(self) -> Credentials:
+        """Refresh the first provider that has credentials."""
+        return await self._first(lambda provider: provider.refresh())
+
+    async def _first(self, ask: Callable[[CredentialsProvider], Awaitable[Credentials]]) -> Credentials:
+        tried = []
+        for provider in self._providers:
+            try:
+                credentials = await ask(provider)
+            except CredentialsNotFound as error:
+                tried.append(error.message)
+                continue
+            self._used = provider
+            return credentials
+        raise CredentialsError(
+            f"no OSS credentials were found ({'; '.join(tried)})",
+            hint="set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, run 'ossutil config', "
+            "or give access_key_id and access_key_secret",
+        )
+
+
+def as_provider(credentials: object) -> CredentialsProvider:
+    """Make a provider of what a caller gave: a provider, credentials, a mapping or a function.
+
+    Raises
+    ------
+    CredentialsError
+        If it is none of these.
+    """
+    if isinstance(credentials, Credentials):
+        return StaticProvider(credentials)
+    if isinstance(credentials, Mapping):
+        return StaticProvider(credentials_from_mapping(credentials, "mapping"))
+    if isinstance(credentials, CredentialsProvider):
+        return credentials
+    if callable(credentials):
+        return CallableProvider(credentials)
+    raise CredentialsError(
+        f"a {type(credentials).__name__} cannot provide credentials",
+        hint="give Credentials(...), a provider with get() and refresh(), or a function",
+    )
