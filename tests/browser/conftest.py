@@ -1,0 +1,87 @@
+"""One Jupyter server and one browser for all tests of this folder; a page and an embedded OSS per test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromium_path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # one worker drives the one browser; the other workers have the rest of the suite meanwhile
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.timeout(150))
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    if chromium_path() is None:
+        pytest.skip("no Chromium; on Debian: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("jupyter")
+    with JupyterServer(folder, {"OSSMP_STATE_DIR": str(folder / "state")}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(jupyter: JupyterServer) -> Iterator[Browser]:
+    with Browser() as chromium:
+        yield chromium
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(params=list(APPS))
+def app(request: pytest.FixtureRequest) -> str:
+    """The front end: ``lab`` or ``notebook``."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def page(
+    app: str, jupyter: JupyterServer, browser: Browser, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[NotebookPage]:
+    page = NotebookPage(jupyter, browser, app)
+    yield page
+    if request.node.stash.get(_FAILED, False):
+        page.screenshot(tmp_path / "failed.png")
+        print(f"screenshot: {tmp_path / 'failed.png'}")
+        print("\n".join(page.console[-20:]))
+        print(jupyter.log()[-3000:])
+    page.close()
+
+
+@pytest.fixture
+def oss() -> Iterator[LocalOSS]:
+    with LocalOSS(buckets=("demo",)) as server:
+        yield server
+
+
+@pytest.fixture
+def setup_cell(oss: LocalOSS, tmp_path: Path) -> Callable[[], str]:
+    """The first cell of a test's notebook: connects to the test's own OSS, with its own journals."""
+
+    def source() -> str:
+        variables = {**oss.environment(), "OSSMP_STATE_DIR": str(tmp_path / "state")}
+        return (
+            f"import os\nos.environ.update({variables!r})\n%load_ext ossmp_jupyter\n%oss_connect oss://demo"
+        )
+
+    return source

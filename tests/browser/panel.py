@@ -1,0 +1,65 @@
+"""What a person does with the upload panel of one cell."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator
+
+from tests.browser.lab import NotebookPage
+
+
+class PanelOfCell:
+    """The panel that cell `i` shows."""
+
+    def __init__(self, page: NotebookPage, i: int) -> None:
+        self._page, self._cell = page, page.cell(i)
+
+    @property
+    def root(self) -> Locator:
+        return self._cell.locator(".ossmp-panel").first
+
+    @property
+    def row(self) -> Locator:
+        """The first upload."""
+        return self.root.locator("tr[data-id]").first
+
+    def attribute(self, name: str) -> str:
+        return self.row.get_attribute(name) or "" if self.row.count() else ""
+
+    @property
+    def upload_id(self) -> str:
+        return self.attribute("data-upload-id")
+
+    @property
+    def percent(self) -> int:
+        bar = self.row.get_by_role("progressbar")
+        return int(bar.get_attribute("aria-valuenow") or 0) if bar.count() else 0
+
+    def wait_percent(self, at_least: int, timeout: float = 30) -> int:
+        self._page.until(lambda: self.percent >= at_least, timeout, f"the bar did not reach {at_least} %")
+        return self.percent
+
+    def wait_state(self, state: str, timeout: float = 30) -> None:
+        def there() -> bool:
+            return self.attribute("data-state") == state
+
+        self._page.until(there, timeout, f"the upload is not {state}")
+
+    def select(self, address: str) -> None:
+        """Choose the upload to `address` by its radio button."""
+        self.root.locator("tr[data-id]").filter(has_text=address).get_by_role("radio").first.check()
+
+    def click(self, text: str) -> None:
+        """A real click on a button with exactly this text."""
+        self.root.get_by_role("button", name=text, exact=True).click()
+
+    def abort(self) -> None:
+        self.click("Abort")
+        self.click("Yes, abort")
+
+    def parts(self) -> list[tuple[int, str]]:
+        """Number and ETag of each part in the table of parts."""
+        rows = self.root.locator("table.ossmp-parts tbody tr")
+        return [
+            (int(row.locator("td").nth(0).inner_text()), row.locator("td").nth(2).inner_text())
+            for row in rows.all()
+        ]

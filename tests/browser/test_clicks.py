@@ -1,0 +1,177 @@
+"""Real clicks in real front ends, while the cell that started the upload is still waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from ossmp_jupyter import OSSClient
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import NotebookPage
+from tests.browser.panel import PanelOfCell
+
+MIB = 1 << 20
+T = TypeVar("T")
+
+
+def ask(oss: LocalOSS, question: Callable[[OSSClient], object]) -> object:
+    """Ask the server itself, in a thread because playwright occupies this one's event loop."""
+
+    async def answer() -> object:
+        async with OSSClient(
+            endpoint=oss.endpoint,
+            region=oss.region,
+            bucket="demo",
+            access_key_id=oss.access_key_id,
+            access_key_secret=oss.access_key_secret,
+        ) as client:
+            return await question(client)  # type: ignore[misc]
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(answer())).result(30)
+
+
+def stored(oss: LocalOSS, key: str) -> object:
+    return ask(oss, lambda client: client.get(key))
+
+
+def uploads(oss: LocalOSS) -> list[str]:
+    """Upload IDs as the bucket lists them."""
+    page = ask(oss, lambda client: client.list_uploads())
+    return [upload.upload_id for upload in page.uploads]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "quarter.bin"
+    path.write_bytes(os.urandom(24 * MIB + 12345))
+    return path
+
+
+@pytest.fixture
+def uploading(
+    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], source: Path
+) -> Callable[[], PanelOfCell]:
+    """Run All on a notebook whose second cell uploads over a slow line; return once its bar moves."""
+
+    def start() -> PanelOfCell:
+        oss.set_bandwidth("3MB/s")
+        page.open(
+            [setup_cell(), f"%oss_upload {source} oss://demo/q.bin --part-size 1MiB", "print('next cell')"]
+        )
+        page.run_all()
+        panel = PanelOfCell(page, 1)
+        panel.wait_percent(5)
+        return panel
+
+    return start
+
+
+def test_abort_while_the_cell_waits(
+    uploading: Callable[[], PanelOfCell], page: NotebookPage, oss: LocalOSS
+) -> None:
+    other = ask(oss, lambda client: client.init_multipart_upload("somebody-else.bin"))
+    panel = uploading()
+    upload_id = panel.upload_id
+    assert upload_id in uploads(oss)
+    assert page.running(1)
+
+    panel.abort()
+    page.wait_cell(1, 20)
+
+    errors = page.errors(1)
+    assert [name for name, _ in errors] == ["UploadAborted"], errors
+    assert "q.bin" in errors[0][1]
+    assert uploads(oss) == [other.upload_id]  # type: ignore[attr-defined]
+    assert [u["upload_id"] for u in oss.snapshot()["uploads"]] == uploads(oss)
+    page.sleep(1)
+    assert page.text(2) == "", "Run All went on after the abort"
+    assert "*" not in page.prompt(2)
+    panel.wait_state("aborted")
+
+
+def test_pause_list_parts_and_resume_while_the_cell_waits(
+    uploading: Callable[[], PanelOfCell], page: NotebookPage, oss: LocalOSS, source: Path
+) -> None:
+    panel = uploading()
+    panel.wait_percent(15)
+    panel.click("List parts")
+    page.until(panel.parts, 10, "no parts were shown while the upload runs")
+    assert page.running(1)
+
+    panel.click("Pause")
+    panel.wait_state("paused")
+    page.sleep(0.5)
+    panel.click("List parts")
+    truth = ask(oss, lambda client: client.list_parts("q.bin", panel.upload_id))
+    expected = [(part.number, part.etag.strip('"')) for part in truth.parts]  # type: ignore[attr-defined]
+    assert 2 <= len(expected) < 24
+    page.until(lambda: [(n, e.strip('"')) for n, e in panel.parts()] == expected, 10, f"not {expected}")
+    before = panel.percent
+    page.sleep(1.5)
+    assert panel.percent == before, "a paused upload moved on"
+    assert page.running(1), "the cell stopped waiting for a paused upload"
+
+    oss.set_bandwidth(None)
+    panel.click("Resume")
+    page.wait_cell(1, 60)
+    assert page.errors(1) == []
+    page.wait_text(2, "next cell")
+    panel.wait_state("done")
+    assert panel.percent == 100
+    assert stored(oss, "q.bin") == source.read_bytes()
+    assert uploads(oss) == []
+
+
+def test_the_stop_button_pauses_and_the_same_cell_resumes(
+    uploading: Callable[[], PanelOfCell], page: NotebookPage, oss: LocalOSS, source: Path
+) -> None:
+    panel = uploading()
+    upload_id = panel.upload_id
+    panel.wait_percent(20)
+    page.interrupt()
+    page.wait_cell(1, 10)
+    assert [name for name, _ in page.errors(1)] == ["KeyboardInterrupt"]
+    assert uploads(oss) == [upload_id], "the stop button aborted the upload"
+    page.sleep(1)
+    confirmed = ask(oss, lambda client: client.list_parts("q.bin", upload_id))
+    kept = {part.number for part in confirmed.parts}  # type: ignore[attr-defined]
+    assert kept
+
+    oss.journal(clear=True)
+    oss.set_bandwidth(None)
+    page.run(1)
+    page.until(lambda: not page.running(1) and not page.errors(1), 60, "the second run did not complete")
+    page.wait_text(1, "q.bin")
+    assert stored(oss, "q.bin") == source.read_bytes()
+    sent = Counter(line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart")
+    assert not kept & set(sent), "parts were sent again although OSS holds them"
+    assert uploads(oss) == []
+
+
+def test_a_restarted_kernel_is_told(
+    uploading: Callable[[], PanelOfCell], page: NotebookPage, oss: LocalOSS, source: Path
+) -> None:
+    panel = uploading()
+    upload_id = panel.upload_id
+    page.restart()
+    panel.root.get_by_role("alert").filter(has_text="%oss_uploads").wait_for(timeout=20_000)
+    assert uploads(oss) == [upload_id]
+
+    # the same cells in the new kernel go on where the old one was
+    oss.set_bandwidth(None)
+    page.run(0)
+    page.wait_cell(0)
+    page.run(1)
+    page.until(lambda: not page.running(1), 60, "the new kernel did not complete the upload")
+    assert page.errors(1) == []
+    assert stored(oss, "q.bin") == source.read_bytes()
+    started = [line for line in oss.journal() if line["operation"] == "InitiateMultipartUpload"]
+    assert len(started) == 1, "the new kernel began from nothing"
