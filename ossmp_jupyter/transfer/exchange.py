@@ -244,7 +244,8 @@ class Wire:
             for block in body.blocks(buffer):
                 self._http.send_with_data_passthrough(h11.Data(data=block))  # type: ignore[arg-type]
                 self._push(block, stall, body)
-                self._listen()
+                if body.sent < body.length:  # after that, an answer is not early
+                    self._listen()
         except _AnsweredEarly:
             return True
         self._http.send(h11.EndOfMessage())

@@ -80,12 +80,12 @@ class PartBody(httpx.AsyncByteStream):
         self.offset = offset
         self.length = length
         self.sent = 0
-        self.crc64: int | None = None
+        self.crc64: int | None = None if length else 0
 
     def reset(self) -> None:
         """Forget what was sent, before the body is sent again."""
         self.sent = 0
-        self.crc64 = None
+        self.crc64 = None if self.length else 0
 
     def blocks(self, buffer: memoryview) -> Iterator[memoryview]:
         """Read the slice block by block into ``buffer``; each block is valid until the next is asked for.
@@ -107,7 +107,7 @@ class PartBody(httpx.AsyncByteStream):
         if count <= 0:
             missing = format_size(self.length - done)
             raise SourceChanged(
-                f"the source ended {missing} too early, at byte {self.offset + done}, while it was being sent",
+                f"the source ended {missing} too early, at byte {self.offset + done}, while it was sent",
                 hint="upload it again once nothing writes to it any more",
             )
         block = view[:count]
