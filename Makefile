@@ -48,7 +48,7 @@ tests/clients/node_modules/.stamp: $(wildcard tests/clients/package.json tests/c
 	@touch $@
 
 quickstart: $(VENV)/.stamp-demo
-	$(BIN)/python -m jupyterlab notebooks/quickstart.ipynb $(ROOT_FLAG) $(ARGS)
+	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb $(ROOT_FLAG) $(ARGS)
 
 test: $(VENV)/.stamp-test $(NODE_TESTS)
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
