@@ -1,0 +1,52 @@
+"""The quickstart notebook as a new user runs it: Run All, watch, click Abort."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.browser.lab import JupyterServer, NotebookPage
+from tests.browser.panel import PanelOfCell
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+
+
+def index_of(text: str) -> int:
+    cells = json.loads(QUICKSTART.read_text())["cells"]
+    (found,) = (
+        i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and text in "".join(cell["source"])
+    )
+    return found
+
+
+@pytest.mark.slow
+def test_run_all_with_a_click_on_abort(page: NotebookPage, jupyter: JupyterServer, app: str) -> None:
+    name = f"quickstart-{app}.ipynb"
+    shutil.copy(QUICKSTART, jupyter.notebooks / name)
+    page.open(name=name)
+    page.run_all()
+
+    upload, wait, last = index_of("--meta experiment"), index_of("nobody_clicked"), index_of("rmtree")
+    panel = PanelOfCell(page, upload)
+    seen = [panel.wait_percent(1)]
+    for _ in range(3):  # the bar moves while the cell waits
+        seen.append(panel.wait_percent(seen[-1] + 5))
+        assert page.running(upload)
+    page.wait_cell(upload, 60)
+    assert panel.percent == 100
+    page.wait_text(upload, r"measurements\.bin.*192\.0 MiB")
+
+    waiting = PanelOfCell(page, wait)
+    page.until(lambda: waiting.row.count(), 60, "the second upload is not shown")
+    waiting.abort()
+    page.wait_text(wait, "as asked:", 10)
+
+    page.wait_cell(last, 60)
+    assert page.errors(wait) == []
+    assert "equal: SHA-256" in page.text(index_of("hashlib"))
+    assert "unfinished: []" in page.text(index_of("unfinished"))
+    code_cells = json.loads(QUICKSTART.read_text())["cells"]
+    assert not [i for i, cell in enumerate(code_cells) if cell["cell_type"] == "code" and page.errors(i)]
