@@ -1,0 +1,116 @@
+"""What the panel's buttons do: hand over to the engine, return at once, answer in the status line."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.notebook.board import Board
+from ossmp_jupyter.notebook.engine import abort_upload, list_parts, resume_upload
+from ossmp_jupyter.units import format_size
+
+if TYPE_CHECKING:
+    from ossmp_jupyter.notebook.panel import Panel
+    from ossmp_jupyter.notebook.rows import Row
+    from ossmp_jupyter.oss.messages import PartInfo
+
+__all__ = ["PAGE", "Actions"]
+
+PAGE = 100
+"""Parts per page of the parts table."""
+
+
+class Actions:
+    """Clicks of the panel, as calls of the engine."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._listed: dict[str, list[PartInfo]] = {}
+
+    def __call__(self, panel: Panel, verb: str, upload: str, page: int) -> None:
+        """Carry a click out; whatever goes wrong comes back as a sentence in the panel."""
+        row = next((row for row in self._board.rows() if row.id == upload), None)
+        if row is None:
+            panel.say("This upload is no longer known here; run %oss_uploads to look again.", bad=True)
+            return
+        if verb == "abort":
+            self._abort(panel, row)
+        elif verb == "parts":
+            self._parts(panel, row)
+        elif verb == "page":
+            self._show(panel, row, self._listed.get(row.id, []), page)
+        elif verb == "pause":
+            self._pause(panel, row)
+        elif verb == "resume":
+            self._resume(panel, row)
+        else:
+            panel.say(f"The panel sent an unknown action {verb!r}.", bad=True)
+
+    def _abort(self, panel: Panel, row: Row) -> None:
+        panel.say(f"Aborting {row.name}…", upload=row.id)
+        future = abort_upload(self._board, row.id)
+
+        def done(answered: Future[None]) -> None:
+            if _failed(panel, row, "could not be aborted", answered):
+                return
+            self._board.forget(row.upload_id)
+            self._listed.pop(row.id, None)
+            panel.say(f"Aborted {row.name}; its parts are deleted on OSS.", upload=row.id)
+            panel.start()
+
+        future.add_done_callback(done)
+
+    def _parts(self, panel: Panel, row: Row) -> None:
+        def done(answered: Future[list[PartInfo]]) -> None:
+            if _failed(panel, row, "has no list of parts", answered):
+                return
+            self._listed = {row.id: answered.result()}
+            self._show(panel, row, answered.result(), 0)
+
+        list_parts(self._board, row.id).add_done_callback(done)
+
+    def _show(self, panel: Panel, row: Row, parts: list[PartInfo], page: int) -> None:
+        pages = max(1, -(-len(parts) // PAGE))
+        page = min(max(page, 0), pages - 1)
+        shown = parts[page * PAGE : (page + 1) * PAGE]
+        total = sum(part.size for part in parts)
+        panel.show_parts(
+            {
+                "id": row.id,
+                "name": row.name,
+                "page": page,
+                "pages": pages,
+                "total": len(parts),
+                "text": f"OSS holds {len(parts)} part{'' if len(parts) == 1 else 's'} of {row.name}, "
+                f"{format_size(total)}.",
+                "parts": [[p.part_number, format_size(p.size), p.etag, _crc(p)] for p in shown],
+            }
+        )
+
+    def _pause(self, panel: Panel, row: Row) -> None:
+        handle = self._board.live(row.id)
+        if handle is None:
+            panel.say("Only an upload of this kernel can be paused.", bad=True)
+            return
+        handle.pause()
+        panel.say(f"Paused {row.name}; everything sent is kept.", upload=row.id)
+
+    def _resume(self, panel: Panel, row: Row) -> None:
+        resume_upload(self._board, row.id)
+        panel.say(f"Resuming {row.name}…", upload=row.id)
+        panel.start()
+
+
+def _crc(part: PartInfo) -> str:
+    return "" if part.crc64 is None else str(part.crc64)  # 64 bits: text, JavaScript would round it
+
+
+def _failed(panel: Panel, row: Row, what: str, answered: Future[Any]) -> bool:
+    if answered.cancelled():
+        panel.say(f"{row.name} {what}: cancelled.", bad=True, upload=row.id)
+        return True
+    error = answered.exception()
+    if error is None:
+        return False
+    panel.say(f"{row.name} {what}: {error}", bad=True, upload=row.id)
+    return True

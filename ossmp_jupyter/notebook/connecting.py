@@ -1,0 +1,93 @@
+"""%oss_connect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ossmp_jupyter.errors import InputError, OssmpError
+from ossmp_jupyter.notebook.engine import connection_now
+from ossmp_jupyter.notebook.waiting import wait_future
+from ossmp_jupyter.oss import connection as oss
+from ossmp_jupyter.transfer import manager
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ossmp_jupyter.notebook.session import Session
+
+__all__ = ["connect"]
+
+
+def connect(session: Session, args: argparse.Namespace) -> None:
+    """Choose the connection and say in one line what it is; never a secret."""
+    bucket = _bucket(args.bucket)
+    if args.local:
+        connection = _local(session, args, bucket)
+    elif args.root or args.bandwidth:
+        raise InputError("--root and --bandwidth belong to the embedded OSS", hint="add --local")
+    elif not any((bucket, args.region, args.endpoint, args.profile)):
+        connection = connection_now()
+    else:
+        connection = oss.connect(
+            endpoint=args.endpoint,
+            region=args.region,
+            bucket=bucket,
+            profile=args.profile,
+            signature=args.signature,
+            cname=args.cname,
+            path_style=True if args.path_style else None,
+        )
+    # Asked now, so that missing keys are found here and not in the first upload.
+    wait_future(manager.call(lambda client: connection.credentials.get(), connection), session.shell)
+    manager.set_default_connection(connection)
+    where = f"bucket {connection.bucket}" if connection.bucket else "no default bucket"
+    source = "the embedded OSS" if args.local else connection.credentials.source
+    print(f"connected to {connection.endpoint.canonical}, {where}, credentials from {source}")
+
+
+def _bucket(text: str | None) -> str | None:
+    if text is None:
+        return None
+    name, _, key = text.removeprefix("oss://").partition("/")
+    if key:
+        raise InputError(
+            f"{text!r} names an object", hint=f"connect to its bucket: %oss_connect oss://{name}"
+        )
+    return name
+
+
+def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> oss.Connection:
+    foreign = [name for name in ("endpoint", "region", "profile") if getattr(args, name)]
+    if foreign:
+        raise InputError(
+            f"--{foreign[0]} and --local exclude each other", hint="--local needs no other option"
+        )
+    from ossmp_jupyter.localoss.launch import attach_local
+
+    handle = attach_local(root=args.root, bandwidth=args.bandwidth)
+    previous, session.local = session.local, handle
+    if previous is not None:
+        previous.close()
+    connection = oss.connect(
+        endpoint=handle.endpoint,
+        region=handle.region,
+        bucket=bucket or handle.bucket,
+        access_key_id=handle.access_key_id,
+        access_key_secret=handle.access_key_secret,
+        signature=args.signature,
+        identity=handle.identity,
+    )
+    if bucket and bucket != handle.bucket:
+        _make_bucket(session, replace(connection, bucket=bucket))
+    return connection
+
+
+def _make_bucket(session: Session, connection: oss.Connection) -> None:
+    try:
+        wait_future(
+            manager.call(lambda client: client.put_bucket(connection.bucket), connection), session.shell
+        )
+    except OssmpError as error:
+        if error.code not in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
+            raise

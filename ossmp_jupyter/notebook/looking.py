@@ -1,0 +1,135 @@
+"""%oss_uploads, %oss_parts, %oss_head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.errors import InputError, OssmpError
+from ossmp_jupyter.notebook.board import from_journals, list_bucket, merge
+from ossmp_jupyter.notebook.engine import connection_for, connection_now, list_parts
+from ossmp_jupyter.notebook.rows import Unfinished, text_table
+from ossmp_jupyter.notebook.uploading import locate
+from ossmp_jupyter.notebook.waiting import wait_future
+from ossmp_jupyter.oss.messages import HeadResult, PartInfo
+from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.request import resolve_target
+from ossmp_jupyter.units import format_size
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ossmp_jupyter.notebook.session import Session
+    from ossmp_jupyter.oss.connection import Connection
+
+__all__ = ["Parts", "head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
+
+_SHOWN = 10  # parts printed from either end of a long list
+
+
+class Parts(list[PartInfo]):
+    """The parts of an upload, as ``%oss_parts`` returns them: a list that the cell does not print twice."""
+
+
+def show_uploads(session: Session, args: argparse.Namespace) -> None:
+    """Show all uploads: live, on this machine, in the bucket."""
+    mode = session.ui(args.ui)
+    try:
+        connection: Connection | None = connection_now()
+    except InputError:
+        if not args.local_only:
+            raise
+        connection = None
+    journals = [u for u in from_journals(connection) if u.key.startswith(args.prefix)]
+    listed: list[Unfinished] | None = None
+    if connection is not None and connection.bucket and not args.local_only:
+        try:
+            listed = wait_future(list_bucket(connection, args.prefix), session.shell)
+        except OssmpError as error:
+            print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
+    asked = connection.bucket if connection is not None and listed is not None else None
+    session.board.set_unfinished(merge(journals, listed or [], asked if not args.prefix else None))
+    if mode in ("auto", "widget"):
+        from IPython.display import display
+
+        display(session.panel.view())  # type: ignore[no-untyped-call]
+    elif mode == "text":
+        print(text_table(session.board.rows()))
+
+
+def show_parts(session: Session, args: argparse.Namespace) -> Any:
+    """Print the parts of an upload and return them."""
+    locate(session, args.id)
+    found = wait_future(list_parts(session.board, args.id), session.shell)
+    parts = Parts(found)
+    print(parts_table(parts, everything=args.all))
+    return session.shown(parts)
+
+
+def show_head(session: Session, args: argparse.Namespace) -> Any:
+    """Print an object's metadata and return it."""
+    connection = connection_now()
+    bucket, key = resolve_target(connection, args.key, None)
+    result = wait_future(manager.call(lambda client: client.head(key), connection_for(bucket)), session.shell)
+    if not args.quiet:
+        print(head_table(f"oss://{bucket}/{key}", result))
+    return session.shown(result)
+
+
+def parts_table(parts: Sequence[PartInfo], *, everything: bool = False) -> str:
+    """Write parts as a table in plain text.
+
+    Examples
+    --------
+    >>> print(parts_table([PartInfo(1, "9C2D", 1 << 20, 77), PartInfo(2, "A1", 10, None)]))
+    2 parts, 1.0 MiB
+    Part     Size  ETag  CRC-64
+       1  1.0 MiB  9C2D      77
+       2     10 B  A1
+    """
+    total = format_size(sum(part.size for part in parts))
+    summary = f"{len(parts)} part{'' if len(parts) == 1 else 's'}, {total}"
+    if not parts:
+        return summary
+    lines = [
+        (str(p.part_number), format_size(p.size), p.etag, "" if p.crc64 is None else str(p.crc64))
+        for p in parts
+    ]
+    table = [("Part", "Size", "ETag", "CRC-64"), *lines]
+    widths = [max(len(line[i]) for line in table) for i in range(4)]
+    text = [
+        f"{a.rjust(widths[0])}  {b.rjust(widths[1])}  {c.ljust(widths[2])}  {d.rjust(widths[3])}".rstrip()
+        for a, b, c, d in table
+    ]
+    if not everything and len(lines) > 2 * _SHOWN:
+        text[1 + _SHOWN : -_SHOWN] = [f"… {len(lines) - 2 * _SHOWN} more; --all prints them"]
+    return "\n".join([summary, *text])
+
+
+def head_table(address: str, head: HeadResult) -> str:
+    """Write an object's metadata as lines.
+
+    Examples
+    --------
+    >>> print(head_table("oss://b/k", HeadResult(size=1024, etag="AB", crc64=7, meta={"owner": "me"})))
+    oss://b/k
+      size           1.0 KiB (1,024 bytes)
+      ETag           AB
+      CRC-64         7
+      storage class  Standard
+      meta owner     me
+    """
+    modified = head.last_modified.strftime("%Y-%m-%d %H:%M:%S UTC") if head.last_modified else None
+    facts: list[tuple[str, object]] = [
+        ("size", f"{format_size(head.size)} ({head.size:,} bytes)"),
+        ("type", head.content_type),
+        ("ETag", head.etag),
+        ("CRC-64", head.crc64),
+        ("last modified", modified),
+        ("storage class", head.storage_class),
+        ("version", head.version_id),
+        *((f"meta {name}", value) for name, value in sorted(head.meta.items())),
+    ]
+    shown = [(name, str(value)) for name, value in facts if value is not None]
+    width = max(len(name) for name, _ in shown)
+    return "\n".join([address, *(f"  {name.ljust(width)}  {value}" for name, value in shown)])

@@ -1,0 +1,196 @@
+// The upload panel. Text goes in by textContent only: file names and keys are not ours.
+const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
+const SILENCE = 6000; // ms without a word from the kernel while uploads run
+
+function make(tag, cls, parent, text) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text !== undefined) node.textContent = text;
+  if (parent) parent.appendChild(node);
+  return node;
+}
+function put(node, text) { if (node.textContent !== text) node.textContent = text; }
+function button(text, cls, parent, onclick) {
+  const b = make("button", "ossmp-button" + (cls ? " " + cls : ""), parent, text);
+  b.type = "button";
+  b.onclick = onclick;
+  return b;
+}
+function short(id) { return id.length > 12 ? id.slice(0, 8) + "…" : id; }
+
+// One view. hub: the kernel's one model that speaks; only: the IDs to show, or null for all of them.
+function draw(hub, only, el) {
+  const own = new Map();
+  let chosen = null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null;
+  const shows = (id) => !only || only.includes(id);
+  const root = make("div", "ossmp-panel", el);
+  const tools = make("div", "ossmp-tools", root);
+  tools.setAttribute("role", "toolbar");
+  tools.setAttribute("aria-label", "Actions on the selected upload");
+  const buttons = ACTIONS.map(([text, verb, letter]) => [button(text, verb === "abort" && "ossmp-abort", tools, () => press(verb)), letter]);
+  const ask = make("span", "ossmp-tools ossmp-ask", tools);
+  ask.setAttribute("role", "group");
+  const question = make("span", "", ask);
+  button("Yes, abort", "ossmp-abort", ask, () => { const id = asked; confirmed(null); send("abort", id); buttons[0][0].focus(); });
+  const keep = button("Keep", "", ask, () => { confirmed(null); buttons[0][0].focus(); });
+  ask.onkeydown = (e) => { if (e.key === "Escape") keep.click(); };
+  ask.hidden = true;
+  const gone = make("div", "ossmp-gone", root, "No news from the kernel. If it was restarted or died, run %oss_uploads to see what is left and to resume.");
+  gone.setAttribute("role", "alert");
+  gone.hidden = true;
+  const scroll = make("div", "ossmp-scroll", root);
+  const table = make("table", "ossmp-uploads", scroll);
+  table.setAttribute("aria-label", "Uploads");
+  const head = make("tr", "", make("thead", "", table));
+  for (const [title, cls] of [["", ""], ["Upload"], ["Progress"], ["Confirmed", "ossmp-number"], ["Speed", "ossmp-number"],
+    ["Time left", "ossmp-number"], ["Parts", "ossmp-number"], ["State"], ["Upload ID"]]) make("th", cls, head, title).scope = "col";
+  head.firstChild.setAttribute("aria-label", "Selected");
+  const body = make("tbody", "", table);
+  const empty = make("div", "ossmp-empty", scroll, "No uploads.");
+  const parts = make("div", "ossmp-partsbox", root);
+  parts.hidden = true;
+  const status = make("div", "ossmp-status", root);
+  status.setAttribute("role", "status");
+  status.setAttribute("aria-live", "polite");
+  const group = "ossmp" + Math.random().toString(36).slice(2);
+
+  function say(text, bad) { put(status, text); status.classList.toggle("ossmp-bad", !!bad); }
+  function send(verb, id, page) {
+    try { hub.send({ t: "do", do: verb, id, page: page || 0 }); } catch (e) { say("The kernel cannot be reached: " + e, true); }
+  }
+  function confirmed(id) {
+    asked = id;
+    ask.hidden = !id;
+    if (id) { put(question, "Delete what was sent of " + own.get(id).data.name + "?"); keep.focus(); }
+  }
+  function press(verb) {
+    if (!chosen) return say("Select an upload first.");
+    if (verb === "abort") return confirmed(chosen);
+    if (verb === "parts") say("Asking for the parts…");
+    send(verb, chosen);
+  }
+  function enable() {
+    const can = chosen && own.has(chosen) ? own.get(chosen).data.can : "";
+    for (const [b, letter] of buttons) b.disabled = !can.includes(letter);
+    if (asked && (!own.has(asked) || !own.get(asked).data.can.includes("A"))) confirmed(null);
+  }
+  function choose(id) {
+    chosen = id;
+    for (const [key, row] of own) { row.radio.checked = key === id; row.tr.classList.toggle("ossmp-selected", key === id); }
+    if (asked && asked !== id) confirmed(null);
+    enable();
+  }
+  function build(id) {
+    const tr = make("tr"), row = { tr };
+    tr.dataset.id = id;
+    tr.onclick = (e) => { if (e.target !== row.radio) choose(id); };
+    row.radio = make("input", "", make("td", "", tr));
+    row.radio.type = "radio";
+    row.radio.name = group;
+    row.radio.onchange = () => choose(id);
+    const name = make("td", "ossmp-name", tr);
+    row.name = make("div", "", name);
+    row.address = make("div", "ossmp-minor", name);
+    row.bar = make("div", "ossmp-bar", make("td", "", tr));
+    row.bar.setAttribute("role", "progressbar");
+    row.fill = make("div", "", row.bar);
+    row.percent = make("div", "ossmp-minor", row.bar.parentNode);
+    for (const key of ["size", "speed", "eta"]) row[key] = make("td", "ossmp-number", tr);
+    const count = make("td", "ossmp-number", tr);
+    row.parts = make("div", "", count);
+    row.retries = make("div", "ossmp-minor", count);
+    const state = make("td", "ossmp-state", tr);
+    row.words = make("div", "ossmp-words", state);
+    row.error = make("div", "ossmp-error ossmp-minor", state);
+    row.upload = make("code", "", make("td", "", tr));
+    own.set(id, row);
+    return row;
+  }
+  function paint(row) {
+    const d = row.data;
+    row.tr.dataset.state = d.state;
+    row.tr.dataset.uploadId = d.upload_id;
+    row.radio.setAttribute("aria-label", "Select " + d.name + ", " + d.words);
+    for (const key of ["name", "size", "speed", "eta", "parts", "words", "error"]) put(row[key], d[key]);
+    put(row.address, "→ " + d.address);
+    put(row.percent, d.size ? Math.floor(d.percent) + " %" : "");
+    put(row.retries, d.retries ? d.retries + " retried" : "");
+    put(row.upload, short(d.upload_id));
+    row.name.title = d.name;
+    row.address.title = d.address;
+    row.upload.parentNode.title = d.upload_id;
+    row.fill.style.transform = "scaleX(" + d.percent / 100 + ")";
+    row.bar.setAttribute("aria-valuenow", Math.floor(d.percent));
+    row.bar.setAttribute("aria-label", d.name);
+  }
+  function flush() {
+    frame = 0;
+    for (const row of own.values()) if (row.dirty) { row.dirty = false; paint(row); }
+    empty.hidden = own.size > 0;
+    table.hidden = !own.size;
+    enable();
+  }
+  function take(rows, order) {
+    for (const data of rows) if (shows(data.id)) { const row = own.get(data.id) || build(data.id); row.data = data; row.dirty = true; }
+    if (order) {
+      for (const [id, row] of own) if (!order.includes(id)) { row.tr.remove(); own.delete(id); if (chosen === id) chosen = null; }
+      const ids = order.filter((id) => own.has(id));
+      ids.forEach((id, i) => { const tr = own.get(id).tr; if (body.children[i] !== tr) body.insertBefore(tr, body.children[i] || null); });
+      if (!chosen && ids.length) choose(ids[0]);
+    }
+    if (!frame) frame = requestAnimationFrame(flush);
+  }
+  function showParts(m) {
+    listing = m;
+    parts.replaceChildren();
+    parts.hidden = false;
+    const bar = make("div", "ossmp-tools", parts);
+    make("strong", "", bar, "Parts of " + m.name + (m.total ? ": " + m.total : ": none yet"));
+    const turn = (page) => send("page", m.id, page);
+    if (m.pages > 1) {
+      button("Previous", "", bar, () => turn(m.page - 1)).disabled = m.page === 0;
+      make("span", "", bar, "page " + (m.page + 1) + " of " + m.pages);
+      button("Next", "", bar, () => turn(m.page + 1)).disabled = m.page + 1 >= m.pages;
+    }
+    button("Close", "", bar, () => { parts.hidden = true; listing = null; });
+    if (!m.parts.length) return;
+    const list = make("table", "ossmp-parts", make("div", "ossmp-scroll", parts));
+    list.setAttribute("aria-label", "Parts");
+    const top = make("tr", "", make("thead", "", list));
+    for (const [title, cls] of [["Part", "ossmp-number"], ["Size", "ossmp-number"], ["ETag"], ["CRC-64", "ossmp-number"]]) make("th", cls, top, title).scope = "col";
+    const rows = make("tbody", "", list);
+    for (const [number, size, etag, crc] of m.parts) {
+      const tr = make("tr", "", rows);
+      tr.dataset.part = number;
+      make("td", "ossmp-number", tr, String(number));
+      make("td", "ossmp-number", tr, size);
+      make("code", "", make("td", "", tr), etag);
+      make("code", "", make("td", "ossmp-number", tr), crc);
+    }
+  }
+  function onmessage(m) {
+    heard = Date.now();
+    gone.hidden = true;
+    if (m.t === "rows") { active = m.active; take(m.rows, m.order); }
+    else if (m.t === "say" && (!m.id || shows(m.id))) say(m.text, m.bad);
+    else if (m.t === "parts" && shows(m.id) && (m.id === chosen || (listing && listing.id === m.id))) { say(m.text); showParts(m); }
+  }
+  const restore = () => take(hub.get("rows"), hub.get("rows").map((row) => row.id));
+  const seen = () => hub.send({ t: "hidden", hidden: document.hidden });
+  const watch = setInterval(() => { if (active && Date.now() - heard > SILENCE) gone.hidden = false; }, 1000);
+  hub.on("msg:custom", onmessage);
+  document.addEventListener("visibilitychange", seen);
+  restore();
+  try { hub.send({ t: "hello" }); } catch (e) { /* a saved page without a kernel */ }
+  return () => {
+    clearInterval(watch);
+    cancelAnimationFrame(frame);
+    hub.off("msg:custom", onmessage);
+    document.removeEventListener("visibilitychange", seen);
+    root.remove();
+  };
+}
+
+export default {
+  initialize({ model }) { (globalThis.ossmpPanels ||= {})[model.get("key")] = draw; },
+};

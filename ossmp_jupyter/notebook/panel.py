@@ -1,0 +1,225 @@
+"""The upload panel: one anywidget model speaks for all uploads, small views show a choice of rows.
+
+One custom message per tick carries the rows that changed; stock widgets would send hundreds of
+messages a second, and above 1,000 the Jupyter server drops some, the final state included. A saved
+notebook stores a widget's script once per model, so only the hub has the script; each cell's view
+is a few lines that borrow it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any
+
+import anywidget
+import traitlets
+
+from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+
+__all__ = ["Hub", "Panel", "PanelView"]
+
+log = logging.getLogger(__name__)
+_HERE = resources.files(__package__)
+_HEARTBEAT = 2.0
+_KEPT_ROWS = 12  # in the saved notebook
+
+_VIEW = """export default { async render({ model, el }) {
+  const hub = await model.widget_manager.get_model(model.get("hub"));
+  const key = hub.get("key"), find = () => globalThis.ossmpPanels?.[key];
+  for (let i = 0; i < 200 && !find(); i++) await new Promise((done) => setTimeout(done, 50));
+  if (!find()) { el.textContent = "The upload panel could not be loaded."; return; }
+  return find()(hub, model.get("ids"), el);
+} };"""
+
+
+class Hub(anywidget.AnyWidget):
+    """The one model that talks: rows out, clicks in. It is never displayed itself."""
+
+    _esm = _HERE.joinpath("panel.js").read_text(encoding="utf-8")
+    _css = _HERE.joinpath("panel.css").read_text(encoding="utf-8")
+    key = traitlets.Unicode().tag(sync=True)
+    rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+
+
+class PanelView(anywidget.AnyWidget):
+    """What a cell displays: the rows of ``ids``, or all rows when ``ids`` is None.
+
+    Parameters
+    ----------
+    panel : Panel
+        Whose rows to show.
+    ids : sequence of str, optional
+        Upload IDs; all uploads when omitted.
+    """
+
+    _esm = _VIEW
+    hub = traitlets.Unicode().tag(sync=True)
+    ids = traitlets.List(traitlets.Unicode(), allow_none=True).tag(sync=True)
+
+    def __init__(self, panel: Panel, ids: Sequence[str] | None = None) -> None:
+        super().__init__(
+            hub=panel.hub.model_id, ids=None if ids is None else list(ids), layout=panel.hub.layout
+        )
+        self._panel = panel
+
+    def shown(self) -> list[Row]:
+        """The rows of this view as they are now."""
+        rows = self._panel.board_rows()
+        return [row for row in rows if self.ids is None or row.id in self.ids]
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # ipywidgets gives a dict
+        rows = self.shown()
+        return {**data, "text/plain": text_table(rows), "text/html": html_table(rows)}, metadata
+
+
+class Panel:
+    """The rows, the ticker that sends them, and the clicks that come back.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns the rows to show now; called on the ticker's thread, so it must not block.
+    act : callable
+        ``act(panel, verb, upload_id, page)`` for a click; hands over to the engine and returns at once.
+    hz : float
+        Ticks per second while something moves.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[], list[Row]],
+        act: Callable[[Panel, str, str, int], None],
+        hz: float = 5.0,
+    ) -> None:
+        self.hub = Hub(key=secrets.token_hex(8))
+        self.board_rows = rows
+        self.seen = threading.Event()  # the page's script said hello: somebody looks
+        self._act = act
+        self._hz = hz
+        self._hidden = False
+        self._lock = threading.Lock()
+        self._sent: dict[str, Row] = {}
+        self._order: list[str] = []
+        self._spoke = 0.0
+        self._was_active = False
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.hub.on_msg(self._on_message)
+        _keep_subshell(self.hub)
+
+    # -- towards the page ---------------------------------------------------------------------
+    def view(self, ids: Sequence[str] | None = None) -> PanelView:
+        """Make a view to display; the ticker runs from now on."""
+        self._keep(self.board_rows())
+        self.start()
+        return PanelView(self, ids)
+
+    def start(self) -> None:
+        """Start the ticker, or wake it."""
+        with self._lock:
+            if self._closing.is_set():
+                return
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="ossmp-panel", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def say(self, text: str, *, bad: bool = False, upload: str = "") -> None:
+        """Show a sentence in the status line, of all views or of those that show ``upload``."""
+        self._send({"t": "say", "text": text, "bad": bad, "id": upload})
+
+    def show_parts(self, content: dict[str, Any]) -> None:
+        """Show a page of parts under the table."""
+        self._send({"t": "parts", **content})
+
+    def settle(self) -> None:
+        """Send the rows once more and keep them in the model, for the saved notebook."""
+        rows = self.board_rows()
+        self.tick(rows)
+        self._keep(rows)
+
+    def close(self) -> None:
+        """Stop the ticker and close the model."""
+        self._closing.set()
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=2)
+        self.hub.close()
+
+    def tick(self, rows: list[Row], *, everything: bool = False) -> None:
+        """Send what changed since the last tick; a heartbeat when nothing did for a while."""
+        with self._lock:
+            active = any("P" in row.can or row.state in ("completing", "verifying") for row in rows)
+            changed = [row for row in rows if everything or self._sent.get(row.id) != row]
+            order = [row.id for row in rows]
+            now = time.monotonic()
+            beat = active and now - self._spoke >= _HEARTBEAT
+            if not (changed or beat or everything or order != self._order or active != self._was_active):
+                return
+            finished = self._was_active and not active
+            content: dict[str, Any] = {
+                "t": "rows",
+                "rows": [row.payload() for row in changed],
+                "active": active,
+            }
+            if everything or order != self._order:
+                content["order"] = order
+            self._sent = {row.id: row for row in rows}
+            self._order, self._was_active, self._spoke = order, active, now
+            self._send(content)
+        if finished:
+            self._keep(rows)
+
+    def _keep(self, rows: list[Row]) -> None:
+        self.hub.rows = [row.payload() for row in rows[:_KEPT_ROWS]]
+
+    def _send(self, content: dict[str, Any]) -> None:
+        if not self._closing.is_set():
+            self.hub.send(content)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self.tick(self.board_rows())
+            except Exception:  # a broken tick must not end the panel
+                log.debug("a tick of the panel failed", exc_info=True)
+            slow = 1.0 if self._hidden else 1.0 / self._hz
+            self._wake.wait(slow if self._was_active else max(slow, 0.5))
+            self._wake.clear()
+
+    # -- from the page ------------------------------------------------------------------------
+    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        # Prints and exceptions in widget handlers are invisible in Jupyter: all of it goes to the status line.
+        try:
+            kind = content.get("t")
+            if kind == "hello":
+                self.seen.set()
+                self.tick(self.board_rows(), everything=True)
+                self.start()
+            elif kind == "hidden":
+                self._hidden = bool(content.get("hidden"))
+            elif kind == "do":
+                upload = str(content.get("id"))
+                self._act(self, str(content.get("do")), upload, int(content.get("page") or 0))
+                self._wake.set()
+        except Exception as error:
+            self.say(str(error) or type(error).__name__, bad=True)
+
+
+def _keep_subshell(hub: Hub) -> None:
+    # ipykernel 7.4 sends a widget's messages to the shell that last sent on its comm: the busy main
+    # shell. The front end's own choice (its subshell) answers also while other code blocks the cell.
+    comm = hub.comm
+    if comm is not None and hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default: default

@@ -1,0 +1,210 @@
+"""One upload as a row for people: the values that the panel, the text table and the HTML table show."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
+from ossmp_jupyter.units import format_duration, format_size, format_speed
+
+if TYPE_CHECKING:
+    from ossmp_jupyter.transfer.manager import Upload
+
+__all__ = [
+    "Row",
+    "Unfinished",
+    "final_line",
+    "html_table",
+    "row_of",
+    "row_of_unfinished",
+    "text_table",
+    "words",
+]
+
+_WORDS = {
+    State.QUEUED: "queued",
+    State.HASHING: "reading the source",
+    State.INITIATING: "starting",
+    State.UPLOADING: "uploading",
+    State.PAUSED: "paused",
+    State.WAITING: "waiting for credentials",
+    State.COMPLETING: "completing",
+    State.VERIFYING: "verifying",
+    State.DONE: "done",
+    State.FAILED: "failed, can be resumed",
+    State.ABORTED: "aborted",
+    State.SOURCE_CHANGED: "source changed, not completed",
+}
+_PAUSABLE = frozenset({State.QUEUED, State.HASHING, State.INITIATING, State.UPLOADING, State.WAITING})
+_RESUMABLE = frozenset({State.PAUSED, State.WAITING, State.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A multipart upload that no handle of this kernel owns: from a journal, from the bucket, or both."""
+
+    upload_id: str
+    bucket: str
+    key: str
+    source: str | None = None
+    size: int = 0
+    confirmed: int = 0
+    part_size: int = 0
+    begun: str = ""
+    journal: str | None = None
+    resumable: bool = False
+
+    @property
+    def address(self) -> str:
+        """The target, ``oss://bucket/key``."""
+        return f"oss://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one line of the panel shows; every size and time is text already.
+
+    ``can`` holds one letter per action that makes sense now: A(bort), L(ist parts), P(ause), R(esume).
+    """
+
+    id: str
+    upload_id: str
+    name: str
+    address: str
+    state: str
+    words: str
+    percent: float
+    size: str
+    speed: str = ""
+    eta: str = ""
+    parts: str = ""
+    retries: int = 0
+    error: str = ""
+    can: str = ""
+
+    def payload(self) -> dict[str, Any]:
+        """The row as the panel's script takes it."""
+        return asdict(self)
+
+
+def words(state: State) -> str:
+    """Say a state in words.
+
+    Examples
+    --------
+    >>> words(State.WAITING)
+    'waiting for credentials'
+    """
+    return _WORDS[state]
+
+
+def _can(progress: Progress, upload_id: str | None) -> str:
+    state, letters = progress.state, ""
+    if state not in FINAL_STATES or (state in (State.FAILED, State.SOURCE_CHANGED) and upload_id):
+        letters += "A"
+    if upload_id and state not in (State.DONE, State.ABORTED):
+        letters += "L"
+    if state in _PAUSABLE:
+        letters += "P"
+    if state in _RESUMABLE:
+        letters += "R"
+    return letters
+
+
+def row_of(handle: Upload) -> Row:
+    """Take a snapshot of one upload of this kernel."""
+    p = handle.progress
+    running = p.state in (State.UPLOADING, State.INITIATING, State.COMPLETING, State.VERIFYING)
+    said = words(p.state)
+    if p.state is State.DONE and handle.result is not None:
+        said = "done, verified" if handle.result.verified else "done, not verified by the server"
+    return Row(
+        id=handle.id,
+        upload_id=handle.upload_id or "",
+        name=handle.name,
+        address=handle.address,
+        state=p.state.value,
+        words=said,
+        percent=round(100 * p.fraction, 1),
+        size=f"{format_size(p.confirmed)} / {format_size(p.total)}",
+        speed=format_speed(p.speed) if running and p.speed else "",
+        eta=format_duration(p.eta) if running and p.eta is not None else "",
+        parts=f"{p.parts_done}/{p.parts_total}" if p.parts_total else "",
+        retries=p.retries,
+        error=p.error or (str(handle.error) if handle.error is not None else ""),
+        can=_can(p, handle.upload_id),
+    )
+
+
+def row_of_unfinished(upload: Unfinished) -> Row:
+    """Take a row from an upload that was begun elsewhere or earlier."""
+    known = f"{format_size(upload.confirmed)} / {format_size(upload.size)}" if upload.size else ""
+    return Row(
+        id=upload.upload_id,
+        upload_id=upload.upload_id,
+        name=upload.source or "(begun elsewhere)",
+        address=upload.address,
+        state="unfinished",
+        words=f"unfinished, begun {upload.begun}" if upload.begun else "unfinished",
+        percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
+        size=known,
+        can="ALR" if upload.resumable else "AL",
+    )
+
+
+def final_line(result: UploadResult) -> str:
+    """Write the one line that a finished upload leaves in the cell.
+
+    Examples
+    --------
+    >>> final_line(UploadResult("b", "k", 209715200, "9C-25", 1, True, 9.8, 25))
+    'oss://b/k  200.0 MiB in 9.8 s, 20.4 MiB/s, 25 parts, CRC-64 verified, ETag 9C-25'
+    """
+    sent = result.bytes_sent or result.size
+    pieces = [f"{format_size(result.size)} in {format_duration(result.elapsed)}"]
+    if result.elapsed > 0:
+        pieces.append(format_speed(sent / result.elapsed))
+    pieces.append(f"{result.parts} part{'' if result.parts == 1 else 's'}")
+    if result.parts_kept:
+        pieces[-1] += f" ({result.parts_kept} kept from before)"
+    if result.retries:
+        pieces.append(f"{result.retries} retr{'y' if result.retries == 1 else 'ies'}")
+    pieces.append("CRC-64 verified" if result.verified else "CRC-64 not verified by the server")
+    pieces.append(f"ETag {result.etag}")
+    return f"{result.address}  {', '.join(pieces)}"
+
+
+_HEAD = ("ID", "Upload", "Done", "Size", "Parts", "State", "Upload ID")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    state = f"{row.words}: {row.error}" if row.error else row.words
+    parts = f"{row.parts}, {row.retries} retried" if row.retries else row.parts
+    done = f"{row.percent:.0f} %" if row.size else ""
+    live = "" if row.id == row.upload_id else row.id
+    return live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Write the rows as a table in plain text, for terminals, diffs and GitHub."""
+    if not rows:
+        return "no uploads"
+    lines = [_HEAD, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
+    used = [i for i in range(len(_HEAD)) if any(line[i] for line in lines[1:])]
+    return "\n".join("  ".join(line[i].ljust(widths[i]) for i in used).rstrip() for line in lines)
+
+
+def html_table(rows: Sequence[Row]) -> str:
+    """Write the rows as a small static table, for places that show HTML but run no scripts."""
+    if not rows:
+        return "<p>no uploads</p>"
+    used = [i for i in range(len(_HEAD)) if any(_cells(row)[i] for row in rows)]
+    head = "".join(f"<th>{_HEAD[i]}</th>" for i in used)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(_cells(row)[i])}</td>" for i in used) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,124 @@
+"""What one IPython shell keeps between magics: the board of uploads, the panel, the way to show things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.notebook.actions import Actions
+from ossmp_jupyter.notebook.board import Board
+from ossmp_jupyter.notebook.options import UI_MODES
+from ossmp_jupyter.notebook.rows import html_table, row_of, text_table
+from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, TextBars, terminal
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ossmp_jupyter.localoss.launch import LocalHandle
+    from ossmp_jupyter.notebook.magics import OssMagics
+    from ossmp_jupyter.notebook.panel import Panel
+    from ossmp_jupyter.transfer.manager import Upload
+
+__all__ = ["Cell", "Session"]
+
+_GRACE = 3.0  # seconds in which a page may say hello before text lines start
+
+
+class Session:
+    """State behind the magics of one shell."""
+
+    def __init__(self, shell: InteractiveShell, settings: OssMagics) -> None:
+        self.shell = shell
+        self.settings = settings
+        self.board = Board()
+        self.actions = Actions(self.board)
+        self.local: LocalHandle | None = None
+        self._panel: Panel | None = None
+        self._quiet: tuple[object, int] | None = None
+
+    @property
+    def in_kernel(self) -> bool:
+        """Whether widgets can live here."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    def ui(self, asked: str | None) -> str:
+        """Settle how progress shows: ``"widget"``, ``"auto"`` (widget or lines), ``"text"`` or ``"none"``."""
+        mode = asked or os.environ.get("OSSMP_UI") or str(self.settings.ui)
+        if mode not in UI_MODES:
+            raise InputError(f"OSSMP_UI is {mode!r}", hint=f"use one of {', '.join(UI_MODES)}")
+        if mode in ("auto", "widget") and not self.in_kernel:
+            return "text"
+        return mode
+
+    @property
+    def panel(self) -> Panel:
+        """The panel of this kernel; the widget libraries are imported here."""
+        if self._panel is None:
+            from ossmp_jupyter.notebook.panel import Panel
+
+            self._panel = Panel(self.board.rows, self.actions, hz=float(self.settings.refresh))
+        return self._panel
+
+    def cell(self, handles: Sequence[Upload], mode: str) -> Cell:
+        """Show uploads in the running cell."""
+        return Cell(self, handles, mode)
+
+    def shown(self, value: object) -> Any:
+        """Return ``value``, and keep the cell from displaying it again: a table of it stands there already."""
+        formatter = self.shell.display_formatter
+        if formatter is not None:
+            self._quiet = (value, self.shell.execution_count)
+            formatter.ipython_display_formatter.for_type(type(value), self._display_once)
+        return value
+
+    def _display_once(self, value: object) -> None:
+        quiet, self._quiet = self._quiet, None
+        if quiet is None or quiet[0] is not value or quiet[1] != self.shell.execution_count:
+            raise NotImplementedError  # IPython then displays it as it always does
+
+    def close(self) -> None:
+        """Close panel and local OSS."""
+        if self._panel is not None:
+            self._panel.close()
+            self._panel = None
+        if self.local is not None:
+            self.local.close()
+            self.local = None
+
+
+class Cell:
+    """The display of one cell: a view of the panel, or text; settled when the cell ends."""
+
+    def __init__(self, session: Session, handles: Sequence[Upload], mode: str) -> None:
+        self._session = session
+        self._handles = handles
+        self._display: Any = None
+        self._view: Any = None
+        if mode in ("auto", "widget"):
+            from IPython.display import display
+
+            self._view = session.panel.view([handle.id for handle in handles])
+            self._display = display(self._view, display_id=True)  # type: ignore[no-untyped-call]
+        self.reporter = self._reporter(mode)
+
+    def _reporter(self, mode: str) -> Reporter:
+        if mode == "auto":
+            return Lines(self._session.panel.seen.is_set, grace=_GRACE)
+        if mode == "text":
+            return TextBars() if terminal() and not self._session.in_kernel else Lines()
+        return Silent()
+
+    def settle(self) -> None:
+        """Put the final state into what the notebook file keeps."""
+        if self._view is None:
+            return
+        self._session.panel.settle()
+        rows = [row_of(handle) for handle in self._handles]
+        data, metadata = self._view._repr_mimebundle_()
+        self._display.update(
+            {**data, "text/plain": text_table(rows), "text/html": html_table(rows)},
+            metadata=metadata,
+            raw=True,
+        )

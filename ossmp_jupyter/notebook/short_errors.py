@@ -1,0 +1,40 @@
+"""Errors as they look in a cell: one exception, a line or three, never a wall of frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ossmp_jupyter.errors import OssmpError
+
+__all__ = ["render", "shorten"]
+
+
+def render(error: BaseException) -> list[str]:
+    """Write an error as the lines of a traceback.
+
+    Examples
+    --------
+    >>> render(OssmpError("the part size is 1 KiB", hint="give at least 100 KiB", request_id="5F2A", status=400))
+    ['OssmpError: the part size is 1 KiB', '  → give at least 100 KiB', '  HTTP 400, request ID 5F2A']
+    """
+    if not isinstance(error, OssmpError):
+        return [f"{type(error).__name__}: {error}" if str(error) else type(error).__name__]
+    lines = [f"{type(error).__name__}: {error.message}"]
+    if error.hint:
+        lines.append(f"  → {error.hint}")
+    facts = [
+        f"HTTP {error.status}" if error.status else "",
+        f"code {error.code}" if error.code != type(error).__name__ else "",
+        f"request ID {error.request_id}" if error.request_id else "",
+        f"EC {error.ec}" if error.ec else "",
+    ]
+    if any(facts):
+        lines.append("  " + ", ".join(fact for fact in facts if fact))
+    return lines
+
+
+def shorten(error: BaseException) -> None:
+    """Make IPython show ``error`` by :func:`render`; it is still raised, so that Run All stops."""
+    lines = render(error)
+    carrier: Any = error
+    carrier._render_traceback_ = lambda: lines  # IPython's own protocol for such errors

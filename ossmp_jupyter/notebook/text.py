@@ -1,0 +1,120 @@
+"""Progress for places without a panel: terminals, saved notebooks, nbconvert, papermill."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.notebook.rows import words
+from ossmp_jupyter.transfer.progress import Progress, State
+from ossmp_jupyter.units import format_duration, format_size, format_speed
+
+if TYPE_CHECKING:
+    from ossmp_jupyter.transfer.manager import Upload
+
+__all__ = ["Lines", "Reporter", "Silent", "TextBars", "progress_line", "terminal"]
+
+_STEPS = (0, 25, 50, 75)  # the final line stands for 100 %
+_PACE = 10.0
+
+
+def progress_line(name: str, p: Progress) -> str:
+    """Write one line about a running upload.
+
+    Examples
+    --------
+    >>> progress_line("a.bin", Progress(State.UPLOADING, total=1 << 20, confirmed=1 << 19, speed=1 << 18, eta=2))
+    'a.bin: 50 %, 512.0 KiB of 1.0 MiB, 256.0 KiB/s, 2.0 s left'
+    """
+    pieces = [f"{int(100 * p.fraction)} %", f"{format_size(p.confirmed)} of {format_size(p.total)}"]
+    if p.state is not State.UPLOADING:
+        pieces.insert(0, words(p.state))
+    elif p.speed:
+        pieces.append(format_speed(p.speed))
+        if p.eta is not None:
+            pieces.append(f"{format_duration(p.eta)} left")
+    return f"{name}: {', '.join(pieces)}"
+
+
+class Reporter:
+    """What a waiting cell calls on every tick, and once at the end; from the cell's own thread."""
+
+    def update(self, handles: Sequence[Upload]) -> None:
+        """Look at the uploads and show what is due."""
+
+    def close(self) -> None:
+        """Put away what was drawn."""
+
+
+class Silent(Reporter):
+    """Shows nothing."""
+
+
+class Lines(Reporter):
+    """Plain lines at 0, 25, 50 and 75 %, at most one per 10 s; none while somebody looks at the panel.
+
+    Parameters
+    ----------
+    looked_at : callable
+        True when a panel on a page shows the same already.
+    grace : float
+        Seconds before the first line, in which a page may say hello.
+    """
+
+    def __init__(self, looked_at: Callable[[], bool] = lambda: False, grace: float = 0.0) -> None:
+        self._looked_at = looked_at
+        self._next_time = time.monotonic() + grace
+        self._reached: dict[str, int] = {}
+
+    def update(self, handles: Sequence[Upload]) -> None:
+        """Print the line that is due, if any."""
+        now = time.monotonic()
+        if now < self._next_time or self._looked_at():
+            return
+        for handle in handles:
+            p = handle.progress
+            if handle.future.done():
+                continue
+            percent = 100 * p.fraction
+            step = max(s for s in _STEPS if s <= percent)
+            if step > self._reached.get(handle.id, -1):
+                self._reached[handle.id] = step
+                self._next_time = now + _PACE
+                print(progress_line(handle.name, p), flush=True)
+                return
+
+
+class TextBars(Reporter):
+    """A tqdm bar per upload, for a real terminal."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+
+    def update(self, handles: Sequence[Upload]) -> None:
+        """Move the bars."""
+        from tqdm import tqdm
+
+        for position, handle in enumerate(handles):
+            p = handle.progress
+            bar = self._bars.get(handle.id)
+            if bar is None:
+                bar = self._bars[handle.id] = tqdm(
+                    desc=handle.name, unit="B", unit_scale=True, unit_divisor=1024,
+                    total=p.total or None, position=position, leave=False, dynamic_ncols=True,
+                )  # fmt: skip
+            bar.total = p.total or None
+            bar.set_postfix_str("" if p.state is State.UPLOADING else words(p.state), refresh=False)
+            bar.update(p.confirmed - bar.n)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        for bar in self._bars.values():
+            bar.close()
+        self._bars.clear()
+
+
+def terminal() -> bool:
+    """Whether standard output is a terminal that can redraw a line."""
+    return bool(getattr(sys.stdout, "isatty", lambda: False)())

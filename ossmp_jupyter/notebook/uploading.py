@@ -1,0 +1,219 @@
+"""%oss_upload, %oss_wait, %oss_resume, %oss_pause, %oss_abort."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.notebook.engine import (
+    abort_upload,
+    connection_for,
+    connection_now,
+    find_in_bucket,
+    part_size_of,
+    resume_upload,
+)
+from ossmp_jupyter.notebook.rows import final_line
+from ossmp_jupyter.notebook.waiting import wait_future, wait_uploads
+from ossmp_jupyter.transfer import manager
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ossmp_jupyter.notebook.session import Session
+    from ossmp_jupyter.transfer.manager import Upload
+
+__all__ = ["abort", "locate", "pause", "resume", "upload", "wait"]
+
+
+def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
+    """Start the uploads; wait for them unless ``--background``."""
+    sources, target = _sources_and_target(args.items)
+    options = _options(args, namespace)
+    if args.output is not None and not args.output.isidentifier():
+        raise InputError(f"-o {args.output!r} is not a variable's name")
+    mode = "none" if args.quiet else session.ui(args.ui)
+    connection = connection_now()
+    handles: list[Upload] = []
+    try:
+        for source in sources:
+            handles.append(manager.upload(source, target, connection=connection, **options))
+    except BaseException:
+        for handle in handles:  # all or none: a bad second source must not leave the first running
+            handle.abort()
+        raise
+    many = len(sources) > 1
+    _store(session, args.output, handles if many else handles[0])
+    result = _follow(session, handles, mode, background=args.background, quiet=args.quiet)
+    value = result if many else result[0]
+    if not args.background:
+        _store(session, args.output, value)
+    return None if args.quiet and args.output else session.shown(value)
+
+
+def wait(session: Session, args: argparse.Namespace) -> Any:
+    """Wait for the named uploads, or for all live ones."""
+    if args.ids:
+        handles = [_live(session, text) for text in args.ids]
+    else:
+        handles = [handle for handle in manager.uploads() if not handle.future.done()]
+    if not handles:
+        print("no upload is running")
+        return None
+    mode = "none" if args.quiet else session.ui(args.ui)
+    return session.shown(_follow(session, handles, mode, background=False, quiet=args.quiet))
+
+
+def resume(session: Session, args: argparse.Namespace) -> Any:
+    """Go on with an upload and wait for it."""
+    mode = "none" if args.quiet else session.ui(args.ui)
+    locate(session, args.id)
+    options = _resume_options(session, args)
+    handle = resume_upload(session.board, args.id, args.file, **options)
+    result = _follow(session, [handle], mode, background=args.background, quiet=args.quiet)
+    return session.shown(result[0])
+
+
+def pause(session: Session, args: argparse.Namespace) -> None:
+    """Pause an upload of this kernel."""
+    handle = _live(session, args.id)
+    if handle.future.done():
+        raise InputError(f"{handle.name} is {handle.state.value}", hint="there is nothing to pause")
+    handle.pause()
+    print(f"paused {handle.name} → {handle.address}: %oss_resume {handle.id} goes on")
+
+
+def abort(session: Session, args: argparse.Namespace) -> None:
+    """Abort an upload and say so once its parts are gone."""
+    locate(session, args.id)
+    handle = session.board.live(args.id)
+    known = handle or session.board.other(args.id, connection_now())
+    wait_future(abort_upload(session.board, args.id), session.shell)
+    if known is not None:
+        session.board.forget(known.upload_id or "")
+        print(f"aborted the upload to {known.address}; its parts are deleted")
+
+
+def locate(session: Session, text: str) -> None:
+    """Make sure the board knows the upload that an ID means, asking the bucket if need be."""
+    if session.board.live(text) or session.board.other(text, connection_now()):
+        return
+    found = wait_future(find_in_bucket(text), session.shell)
+    if len(found) > 1:
+        some = ", ".join(u.upload_id for u in found[:4])
+        raise InputError(
+            f"{text!r} is the beginning of {len(found)} uploads: {some}", hint="give more of the ID"
+        )
+    if not found:
+        raise InputError(f"no upload {text!r} is known here", hint="%oss_uploads shows them with their IDs")
+    session.board.set_unfinished([*session.board.unfinished, *found])
+
+
+def _resume_options(session: Session, args: argparse.Namespace) -> dict[str, Any]:
+    if session.board.live(args.id):
+        return {}
+    other = session.board.other(args.id, connection_now())
+    if other is None or other.journal or not args.file:
+        return {}
+    size = wait_future(
+        manager.call(lambda client: part_size_of(client, other), connection_for(other.bucket)), session.shell
+    )
+    return {"part_size": size} if size else {}
+
+
+def _live(session: Session, text: str) -> Upload:
+    handle = session.board.live(text)
+    if handle is None:
+        raise InputError(f"no upload {text!r} in this kernel", hint="%oss_uploads shows them with their IDs")
+    return handle
+
+
+def _follow(
+    session: Session, handles: Sequence[Upload], mode: str, *, background: bool, quiet: bool
+) -> list[Any]:
+    cell = session.cell(handles, mode)
+    if background:
+        return list(handles)
+    try:
+        wait_uploads(handles, session.shell, cell.reporter)
+    finally:
+        cell.settle()
+    errors = [error for handle in handles if (error := handle.future.exception()) is not None]
+    if not quiet:
+        for handle in handles:
+            if handle.result is not None:
+                print(final_line(handle.result))
+    if errors:
+        raise errors[0]
+    return [handle.future.result() for handle in handles]
+
+
+def _store(session: Session, name: str | None, value: object) -> None:
+    if name:
+        session.shell.user_ns[name] = value
+
+
+def _sources_and_target(items: Sequence[str]) -> tuple[list[str], str]:
+    if len(items) < 2:
+        missing = "a source and a destination are" if not items else "a destination is"
+        raise InputError(f"{missing} missing", hint="write %oss_upload FILE oss://bucket/key")
+    *sources, target = items
+    if len(sources) > 1 and not target.endswith("/"):
+        raise InputError(
+            f"{len(sources)} sources need a destination that ends in /, and {target!r} does not",
+            hint="put quotes around a name with blanks in it",
+        )
+    return [os.path.expanduser(source) for source in sources], target
+
+
+def _options(args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    if args.checkpoint and args.no_checkpoint:
+        raise InputError("--checkpoint and --no-checkpoint exclude each other")
+    options: dict[str, Any] = {
+        "part_size": args.part_size,
+        "parallel": args.parallel,
+        "meta": _pairs(args.meta, "=", "--meta", "K=V"),
+        "mime": args.mime,
+        "headers": _pairs(args.header, ":", "--header", '"K: V"'),
+        "storage_class": args.storage_class,
+        "tags": _pairs(args.tag, "=", "--tag", "K=V"),
+        "acl": args.acl,
+        "callback": _named(args.callback, Mapping, "--callback", "a dict", namespace),
+        "progress": _named(args.progress, object, "--progress", "a function", namespace),
+        "checkpoint": False if args.no_checkpoint else args.checkpoint,
+        "timeout": args.timeout,
+    }
+    if args.progress and not callable(options["progress"]):
+        raise InputError(f"--progress {args.progress}: the variable is not a function")
+    flags = {"fresh": args.fresh, "simple": args.simple, "forbid_overwrite": args.forbid_overwrite}
+    return {name: value for name, value in {**options, **flags}.items() if value not in (None, {}) and (
+        value is not False or name == "checkpoint"
+    )}  # fmt: skip
+
+
+def _pairs(given: Sequence[str] | None, sign: str, option: str, form: str) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for text in given or ():
+        name, found, value = text.partition(sign)
+        if not found or not name.strip():
+            raise InputError(f"{option} {text!r} is not a pair", hint=f"write {option} {form}")
+        out[name.strip()] = value.strip() if sign == ":" else value
+    return out
+
+
+def _named(name: str | None, kind: type, option: str, what: str, namespace: Mapping[str, Any]) -> Any:
+    if name is None:
+        return None
+    if not re.fullmatch(r"[^\W\d]\w*", name):
+        raise InputError(
+            f"{option} {name!r} is not a variable's name", hint=f"put {what} in a variable and name it"
+        )
+    if name not in namespace:
+        raise InputError(f"{option} {name}: there is no such variable", hint=f"it must hold {what}")
+    if not isinstance(namespace[name], kind):
+        held = type(namespace[name]).__name__
+        raise InputError(f"{option} {name}: the variable holds a {held}", hint=f"it must hold {what}")
+    return namespace[name]

@@ -1,0 +1,74 @@
+"""A cell that waits for uploads: live buttons, a prompt stop button, and one clear end."""
+
+from __future__ import annotations
+
+import concurrent.futures as cf
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ossmp_jupyter.notebook.pump import Interrupts, open_pump
+from ossmp_jupyter.notebook.text import Reporter
+
+if TYPE_CHECKING:
+    from ossmp_jupyter.transfer.manager import Upload
+
+__all__ = ["wait_future", "wait_uploads"]
+
+TICK = 0.05
+T = TypeVar("T")
+
+
+def wait_uploads(handles: Sequence[Upload], shell: Any, reporter: Reporter) -> None:
+    """Wait until every upload has ended, in whichever way; failures stay in the handles.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The stop button: the uploads still running are paused, nothing is aborted.
+    """
+    try:
+        _wait([handle.future for handle in handles], shell, lambda: reporter.update(handles))
+    except KeyboardInterrupt:
+        reporter.close()
+        _pause(handles)
+        raise
+    finally:
+        reporter.close()
+
+
+def wait_future(future: cf.Future[T], shell: Any) -> T:
+    """Wait for one answer of the engine with live buttons, and return it.
+
+    Raises
+    ------
+    OssmpError
+        Whatever the engine answered with.
+    KeyboardInterrupt
+        The stop button; the request itself goes on.
+    """
+    _wait([future], shell, lambda: None)
+    return future.result()
+
+
+def _wait(futures: Sequence[cf.Future[Any]], shell: Any, on_tick: Any) -> None:
+    with open_pump(shell) as serve, Interrupts() as interrupts:
+        while True:
+            serve()
+            on_tick()
+            interrupts.check()
+            # Never an untimed wait: on Windows nothing could interrupt it.
+            if not cf.wait(futures, timeout=TICK).not_done:
+                interrupts.check()
+                return
+
+
+def _pause(handles: Sequence[Upload]) -> None:
+    # Jupyter interrupts before every restart and shutdown, so an interrupt must never abort. No network here.
+    for handle in handles:
+        if handle.future.done():
+            continue
+        handle.pause()
+        kept = f" ({handle.upload_id})" if handle.upload_id else ""
+        print(
+            f"paused {handle.name} → {handle.address}{kept}: run this cell again, or %oss_resume {handle.id}"
+        )
