@@ -40,7 +40,7 @@ def test_run_all_with_a_click_on_abort(page: NotebookPage, jupyter: JupyterServe
     page.wait_text(upload, r"measurements\.bin.*192\.0 MiB")
 
     waiting = PanelOfCell(page, wait)
-    page.until(lambda: waiting.row.count(), 60, "the second upload is not shown")
+    page.until(waiting.row.count, 60, "the second upload is not shown")
     waiting.abort()
     page.wait_text(wait, "as asked:", 10)
 
