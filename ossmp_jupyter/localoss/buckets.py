@@ -1,0 +1,69 @@
+"""PutBucket, DeleteBucket and the few questions SDKs ask about a bucket."""
+
+from __future__ import annotations
+
+import re
+
+from ossmp_jupyter.localoss.call import Answer, Call, element, xml_answer, xml_date
+from ossmp_jupyter.localoss.errors_xml import Refused
+
+__all__ = ["bucket_info", "bucket_location", "check_bucket_name", "delete_bucket", "list_buckets", "put_bucket"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+
+def check_bucket_name(name: str) -> None:
+    """Refuse a bucket name that OSS does not allow."""
+    if not _NAME.fullmatch(name):
+        raise Refused("InvalidBucketName", extra={"BucketName": name})
+
+
+def put_bucket(call: Call) -> Answer:
+    """Create a bucket; its owner may repeat that."""
+    check_bucket_name(call.bucket)
+    call.body.read_all(call.settings.limits.xml_bytes)
+    if call.apply:
+        call.store.create_bucket(call.bucket, call.now)
+    return Answer(200, {"Location": f"/{call.bucket}"})
+
+
+def delete_bucket(call: Call) -> Answer:
+    """Remove an empty bucket."""
+    call.store.check_bucket(call.bucket)
+    if call.apply:
+        call.store.delete_bucket(call.bucket)
+    return Answer(204)
+
+
+def bucket_info(call: Call) -> Answer:
+    """Describe the bucket."""
+    created = call.store.check_bucket(call.bucket)
+    region = call.settings.region
+    inner = "".join((
+        element("Name", call.bucket), element("Location", f"oss-{region}"), element("Region", region),
+        element("CreationDate", xml_date(created)), element("ExtranetEndpoint", call.host),
+        element("IntranetEndpoint", call.host), element("StorageClass", "Standard"),
+        element("DataRedundancyType", "LRS"),
+        "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>",
+        "<AccessControlList><Grant>private</Grant></AccessControlList>",
+    ))  # fmt: skip
+    return xml_answer("BucketInfo", f"<Bucket>{inner}</Bucket>")
+
+
+def bucket_location(call: Call) -> Answer:
+    """Tell the bucket's region."""
+    call.store.check_bucket(call.bucket)
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n{element("LocationConstraint", "oss-" + call.settings.region)}'
+    return Answer(200, {"Content-Type": "application/xml"}, text.encode())
+
+
+def list_buckets(call: Call) -> Answer:
+    """List all buckets of this server."""
+    region = call.settings.region
+    buckets = "".join(
+        "<Bucket>" + element("Name", name) + element("Location", f"oss-{region}") + element("Region", region)
+        + element("CreationDate", xml_date(created)) + element("StorageClass", "Standard") + "</Bucket>"
+        for name, created in call.store.buckets().items()
+    )  # fmt: skip
+    owner = "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>"
+    return xml_answer("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")

@@ -1,0 +1,49 @@
+"""Speed limits that let bytes through evenly, so that progress bars move like on a real line."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+__all__ = ["Pace"]
+
+_TICK = 0.005
+_BURST = 0.02
+
+
+class Pace:
+    """One limit for the sum of everybody who asks it; ``None`` means no limit.
+
+    Bytes are let through in slices of about 5 ms, in the order of asking, so parallel connections
+    share the line fairly.
+    """
+
+    def __init__(self, bytes_per_second: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._rate = bytes_per_second or None
+        self._next = 0.0
+
+    @property
+    def rate(self) -> int | None:
+        """Return bytes per second, or None."""
+        return self._rate
+
+    def set(self, bytes_per_second: int | None) -> None:
+        """Change the limit; 0 and None lift it."""
+        with self._lock:
+            self._rate = bytes_per_second or None
+            self._next = 0.0
+
+    def take(self, wanted: int) -> int:
+        """Wait for a turn and return how many of the ``wanted`` bytes may pass now (at least 1)."""
+        with self._lock:
+            rate = self._rate
+            if rate is None:
+                return wanted
+            granted = max(1, min(wanted, max(512, int(rate * _TICK))))
+            now = time.monotonic()
+            self._next = max(self._next, now - _BURST) + granted / rate
+            delay = self._next - now
+        if delay > 0:
+            time.sleep(delay)
+        return granted
