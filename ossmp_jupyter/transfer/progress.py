@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["FINAL_STATES", "Progress", "State", "UploadResult"]
+__all__ = ["FINAL_STATES", "Progress", "SpeedMeter", "State", "UploadResult"]
 
 
 class State(enum.Enum):
@@ -71,6 +75,8 @@ class UploadResult:
     """What was published, and how sure we are.
 
     ``verified`` is True only when the server's own CRC-64 of the whole object equals ours.
+    ``already_published`` says that nothing had to be sent. ``callback_error`` is set where the
+    object is stored but the application's callback failed (HTTP 203).
     """
 
     bucket: str
@@ -88,6 +94,8 @@ class UploadResult:
     upload_id: str | None = None
     version_id: str | None = None
     callback: object = None
+    callback_error: str | None = None
+    already_published: bool = False
     request_id: str = ""
 
     @property
@@ -100,3 +108,38 @@ class UploadResult:
         'oss://b/a/k'
         """
         return f"oss://{self.bucket}/{self.key}"
+
+
+class SpeedMeter:
+    """Bytes per second over a sliding window, fed by whoever takes snapshots, from any thread.
+
+    Examples
+    --------
+    >>> times = iter([0.0, 1.0, 2.0])
+    >>> meter = SpeedMeter(now=lambda: next(times))
+    >>> [meter.update(done) for done in (0, 100, 400)]
+    [0.0, 100.0, 200.0]
+    """
+
+    def __init__(self, window: float = 5.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._window = window
+        self._now = now
+        self._samples: deque[tuple[float, int]] = deque()
+        self._lock = threading.Lock()
+
+    def update(self, done: int) -> float:
+        """Note ``done`` bytes in all; returns bytes per second."""
+        now = self._now()
+        with self._lock:
+            samples = self._samples
+            if not samples or now - samples[-1][0] >= 0.1:
+                samples.append((now, done))
+            while len(samples) > 2 and now - samples[1][0] >= self._window:
+                samples.popleft()
+            since, before = samples[0]
+        return max(0.0, (done - before) / (now - since)) if now - since >= 0.1 else 0.0
+
+    def reset(self) -> None:
+        """Forget the past: after a pause the old speed says nothing."""
+        with self._lock:
+            self._samples.clear()

@@ -1,0 +1,55 @@
+"""Progress callbacks of users: off the hot path, unable to slow or to kill an upload."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable
+
+from ossmp_jupyter.transfer.checkpoint import Checkpoint
+
+__all__ = ["CallbackRunner", "ProgressCallback"]
+
+ProgressCallback = Callable[[float, Checkpoint | None, object], Awaitable[None] | None]
+"""``progress(fraction, checkpoint, response)``, sync or async, as in ali-oss."""
+
+_DRAIN = 10.0
+
+
+class CallbackRunner:
+    """Calls the user's function in order, one call at a time.
+
+    A plain function runs in a thread, a coroutine function on the loop. The first exception is kept
+    in ``error`` and ends the calls; the upload goes on.
+    """
+
+    def __init__(self, function: ProgressCallback) -> None:
+        self._function = function
+        self._queue: asyncio.Queue[tuple[float, Checkpoint | None, object] | None] = asyncio.Queue()
+        self._task = asyncio.ensure_future(self._run())
+        self.error: str | None = None
+
+    def put(self, fraction: float, checkpoint: Checkpoint | None, response: object) -> None:
+        """Hand over one event; returns at once."""
+        if self.error is None:
+            self._queue.put_nowait((fraction, checkpoint, response))
+
+    async def close(self) -> None:
+        """Wait for the events handed over so far, but not for ever: 10 s at most."""
+        self._queue.put_nowait(None)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._task, _DRAIN)
+
+    async def _run(self) -> None:
+        while (event := await self._queue.get()) is not None:
+            try:
+                if inspect.iscoroutinefunction(self._function):
+                    await self._function(*event)
+                else:
+                    answer = await asyncio.to_thread(self._function, *event)
+                    if inspect.isawaitable(answer):
+                        await answer
+            except Exception as error:  # the user's code: any error, never ours to raise
+                self.error = f"the progress callback failed and is not called again: {error!r}"
+                return

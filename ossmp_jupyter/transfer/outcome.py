@@ -1,0 +1,236 @@
+"""What became of Complete, whatever the network said; and whether the object is ours.
+
+The server goes on with Complete when the client is gone, and a second Complete answers
+``NoSuchUpload``. So after an answer that is lost, late or ambiguous two questions decide, in this
+order: does the upload ID still exist (then nothing was published: complete again), and is the object
+at the key now ours (size and CRC-64; where the server has no CRC-64, the multipart ETag computed from
+our parts)? Only then is success or failure reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ossmp_jupyter.errors import (
+    AccessDenied,
+    CallbackFailed,
+    IntegrityError,
+    NoSuchKey,
+    NoSuchUpload,
+    NotFound,
+    ObjectReplaced,
+    OssmpError,
+    ServerError,
+    TransportError,
+    UploadAborted,
+)
+from ossmp_jupyter.oss.checksum import crc64_combine, multipart_etag
+from ossmp_jupyter.oss.messages import CompleteResult, HeadResult
+from ossmp_jupyter.oss.rest import RestClient
+from ossmp_jupyter.transfer.checkpoint import CheckpointPart
+from ossmp_jupyter.transfer.lanes import PartBody
+from ossmp_jupyter.transfer.request import UploadRequest
+from ossmp_jupyter.transfer.retry import Retrier
+
+__all__ = ["Expected", "Outcome", "check_crc", "complete", "expected_of", "put", "verify"]
+
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The object as it must be. ``etag`` is None where it cannot be known before."""
+
+    bucket: str
+    key: str
+    size: int
+    crc64: int
+    etag: str | None = None
+    parts: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def address(self) -> str:
+        """``oss://bucket/key``."""
+        return f"oss://{self.bucket}/{self.key}"
+
+    def is_met_by(self, head: HeadResult) -> bool:
+        """Whether the object that HEAD shows is ours."""
+        if head.size != self.size:
+            return False
+        if head.crc64 is not None:
+            return head.crc64 == self.crc64
+        return self.etag is not None and head.etag.upper() == self.etag.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known after Complete or PutObject. ``crc64`` is the server's, None if it named none."""
+
+    etag: str
+    crc64: int | None = None
+    version_id: str | None = None
+    callback: object = None
+    callback_error: str | None = None
+    request_id: str = ""
+
+
+def expected_of(bucket: str, key: str, parts: Sequence[CheckpointPart]) -> Expected:
+    """What the object will be, from its parts in number order, each with its CRC-64."""
+    crc = size = 0
+    for part in parts:
+        assert part.crc64 is not None
+        crc = crc64_combine(crc, part.crc64, part.size)
+        size += part.size
+    pairs = tuple((part.number, part.etag) for part in parts)
+    return Expected(bucket, key, size, crc, multipart_etag(part.etag for part in parts), pairs)
+
+
+def check_crc(theirs: int | None, ours: int | None, request_id: str) -> None:
+    """Compare the CRC-64 of a body as the server saw it with what was read from the source.
+
+    Raises
+    ------
+    IntegrityError
+        If they differ; retryable, since the damage happened under way.
+    """
+    if theirs is not None and theirs != ours:
+        raise IntegrityError(
+            "the server received other bytes than were sent (CRC-64 differs)",
+            hint="the part is sent again",
+            request_id=request_id,
+            retryable=True,
+        )
+
+
+async def put(rest: RestClient, request: UploadRequest, body: PartBody) -> Outcome:
+    """Send a whole source by PutObject, once."""
+    try:
+        answer = await rest.put_object(
+            request.bucket, request.key, body, length=body.length, headers=request.options.for_put()
+        )
+    except CallbackFailed as error:
+        return Outcome(etag="", callback_error=str(error), request_id=error.request_id or "")
+    check_crc(answer.crc64, body.crc64, answer.request_id)
+    return Outcome(answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id)
+
+
+async def complete(
+    rest: RestClient, upload_id: str, expected: Expected, headers: Mapping[str, str], retrier: Retrier
+) -> Outcome:
+    """Complete the upload and find out the truth about it.
+
+    Raises
+    ------
+    ObjectReplaced
+        The upload is gone and another object stands at the key.
+    UploadAborted
+        The upload is gone and so is any object: somebody aborted it.
+    IntegrityError
+        The server assembled other bytes than were sent.
+    ServerError
+        The server refused (``InvalidPart``, ``AlreadyExists``, ...).
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            answer = await rest.complete_multipart_upload(
+                expected.bucket, expected.key, upload_id, expected.parts, headers=headers
+            )
+        except CallbackFailed as error:
+            # Stored; only the application's server failed. The object is looked at by verify().
+            return Outcome(
+                etag=expected.etag or "", callback_error=str(error), request_id=error.request_id or ""
+            )
+        except (TransportError, NoSuchUpload) as error:
+            problem: OssmpError = error
+        except ServerError as error:
+            if not error.retryable:
+                raise
+            problem = error
+        else:
+            return _outcome_of(answer, expected)
+        found = await _resolve(rest, upload_id, expected, retrier, problem)
+        if found is not None:
+            return found
+        if attempt < _TRIES:
+            retrier.retries += 1
+            pause = retrier.policy.pause(attempt - 1, retrier.clock.random(), problem.retry_after)
+            await retrier.clock.sleep(pause)
+    problem.message = f"CompleteMultipartUpload failed after {_TRIES} attempts: {problem.message}"
+    problem.hint = "all parts are stored; run the upload again and only the last step is repeated"
+    raise problem
+
+
+def _outcome_of(answer: CompleteResult, expected: Expected) -> Outcome:
+    if answer.crc64 is not None and answer.crc64 != expected.crc64:
+        raise IntegrityError(
+            f"the server assembled other bytes than were sent to {expected.address}",
+            hint="the object there is wrong; run the upload again with --fresh",
+            request_id=answer.request_id,
+        )
+    return Outcome(answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id)
+
+
+async def _resolve(
+    rest: RestClient, upload_id: str, expected: Expected, retrier: Retrier, problem: OssmpError
+) -> Outcome | None:
+    """None: the upload still exists, complete again. An outcome: the object is ours. Else raise."""
+    try:
+        await retrier.run(
+            "ListParts", lambda: rest.list_parts(expected.bucket, expected.key, upload_id, max_parts=1)
+        )
+        return None
+    except NoSuchUpload:
+        pass
+    try:
+        head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
+    except NotFound:
+        raise UploadAborted(
+            f"the upload to {expected.address} is gone and no object is there: it was aborted elsewhere",
+            hint="run the upload again to start afresh",
+            request_id=problem.request_id,
+        ) from None
+    if expected.is_met_by(head):
+        return Outcome(head.etag, head.crc64, head.version_id, request_id=head.request_id)
+    raise ObjectReplaced(
+        f"the object at {expected.address} is not what was uploaded: another writer's object is there",
+        hint="run the upload again if yours shall replace it",
+        request_id=head.request_id,
+    )
+
+
+async def verify(
+    rest: RestClient, expected: Expected, outcome: Outcome, retrier: Retrier
+) -> tuple[bool, HeadResult | None]:
+    """Look at the object once more and compare size and CRC-64.
+
+    Returns
+    -------
+    (bool, HeadResult or None)
+        Whether the server's own CRC-64 of the whole object equals ours; and what HEAD showed, None
+        where these credentials may not look.
+    """
+    try:
+        head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
+    except AccessDenied:
+        return outcome.crc64 == expected.crc64, None  # write-only credentials: Complete's word counts
+    except NoSuchKey:
+        raise ObjectReplaced(
+            f"{expected.address} was published and is gone already: somebody deleted it",
+            hint="run the upload again if it shall be there",
+        ) from None
+    if expected.is_met_by(head):
+        return head.crc64 == expected.crc64, head
+    if outcome.crc64 is None and head.crc64 is None and head.size == expected.size and expected.etag is None:
+        return False, head
+    raise ObjectReplaced(
+        f"the object at {expected.address} is not what was uploaded: {_difference(expected, head)}",
+        hint="another writer may have replaced it; run the upload again if yours shall be there",
+        request_id=head.request_id,
+    )
+
+
+def _difference(expected: Expected, head: HeadResult) -> str:
+    if head.size != expected.size:
+        return f"it has {head.size} bytes instead of {expected.size}"
+    return "its checksum differs"

@@ -1,0 +1,184 @@
+"""How a source is cut into parts: how many, how large, which range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.units import GIB, KIB, MIB, format_size, parse_size
+
+__all__ = [
+    "DEFAULT_PARALLEL",
+    "MAX_OBJECT_SIZE",
+    "MAX_PARTS",
+    "MAX_PART_SIZE",
+    "MAX_PUT_SIZE",
+    "MIN_PART_SIZE",
+    "SIMPLE_BELOW",
+    "PartRange",
+    "Plan",
+    "check_parallel",
+    "check_part_size",
+    "make_plan",
+]
+
+MAX_PARTS = 10_000
+MIN_PART_SIZE = 100 * KIB
+MAX_PART_SIZE = 5 * GIB
+MAX_PUT_SIZE = 5 * GIB
+MAX_OBJECT_SIZE = MAX_PARTS * MAX_PART_SIZE
+SIMPLE_BELOW = 100 * KIB
+"""Sources smaller than this go by one PutObject, as in ali-oss."""
+DEFAULT_PARALLEL = 5
+MAX_PARALLEL = 64
+_PREFERRED = 8 * MIB
+_LEAST = 1 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class PartRange:
+    """Part ``number`` (from 1) covers ``length`` bytes from ``offset``."""
+
+    number: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cut of one source. All parts have ``part_size`` bytes but the last.
+
+    Part *k* covers ``(k-1) * part_size ... min(k * part_size, size)``: the rule of ali-oss's
+    checkpoints, so that an upload can change hands.
+    """
+
+    size: int
+    part_size: int
+    simple: bool = False
+    raised: bool = False
+
+    @property
+    def count(self) -> int:
+        """Number of parts; an empty source has one empty part."""
+        return max(1, -(-self.size // self.part_size))
+
+    def part(self, number: int) -> PartRange:
+        """The range of one part.
+
+        Examples
+        --------
+        >>> Plan(size=2_500_000, part_size=1_048_576).part(3)
+        PartRange(number=3, offset=2097152, length=402848)
+        """
+        offset = (number - 1) * self.part_size
+        return PartRange(number, offset, min(self.part_size, self.size - offset))
+
+    def parts(self) -> tuple[PartRange, ...]:
+        """All parts in order."""
+        return tuple(self.part(number) for number in range(1, self.count + 1))
+
+
+def check_part_size(value: int | str) -> int:
+    """Read and check a part size: 100 KiB to 5 GiB (OSS UploadPart limits).
+
+    Raises
+    ------
+    InputError
+        If it is not a size or is out of bounds.
+
+    Examples
+    --------
+    >>> check_part_size("8MiB")
+    8388608
+    """
+    size = parse_size(value, "the part size")
+    if not MIN_PART_SIZE <= size <= MAX_PART_SIZE:
+        raise InputError(
+            f"the part size {format_size(size)} is out of bounds",
+            hint="OSS takes parts of 100 KiB to 5 GiB; 8MiB is a good value",
+        )
+    return size
+
+
+def check_parallel(value: int | str) -> int:
+    """Read and check the number of parts in flight at a time: 1 to 64.
+
+    Examples
+    --------
+    >>> check_parallel("5")
+    5
+    """
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_PARALLEL:
+        raise InputError(
+            f"parallel {value!r} is not a number of parts in flight",
+            hint=f"give a whole number from 1 to {MAX_PARALLEL}",
+        )
+    return number
+
+
+def make_plan(
+    size: int,
+    *,
+    part_size: int | str | None = None,
+    parallel: int = DEFAULT_PARALLEL,
+    simple: bool | None = None,
+) -> Plan:
+    """Decide how to send ``size`` bytes.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the source.
+    part_size : int or str, optional
+        Bytes per part, 100 KiB to 5 GiB; raised where the source would need more than 10,000
+        parts (``raised`` says so). Default: 8 MiB, less for small sources so that every lane
+        has several parts, never below 1 MiB.
+    parallel : int
+        Parts in flight at a time.
+    simple : bool, optional
+        True: one PutObject whatever the size; False: multipart even for small sources.
+        Default: PutObject below 100 KiB.
+
+    Raises
+    ------
+    InputError
+        If the source is too large for OSS, or the part size is out of bounds.
+
+    Examples
+    --------
+    >>> make_plan(200_000_000).count
+    24
+    >>> make_plan(50_000).simple
+    True
+    """
+    if part_size is not None:
+        part_size = check_part_size(part_size)
+    if size > MAX_OBJECT_SIZE:
+        raise InputError(
+            f"the source has {format_size(size)}",
+            hint="an OSS object holds 48.8 TiB at most; split the source",
+        )
+    if simple is None:
+        simple = size < SIMPLE_BELOW
+    if simple:
+        if size > MAX_PUT_SIZE:
+            raise InputError(
+                f"the source has {format_size(size)}, too much for a simple upload",
+                hint="PutObject takes 5 GiB at most; leave the simple option out",
+            )
+        return Plan(size, max(size, 1), simple=True)
+    if part_size is None:
+        wished = min(_PREFERRED, max(_LEAST, _round_up(size // (4 * parallel), 256 * KIB)))
+    else:
+        wished = part_size
+    least = -(-size // MAX_PARTS)
+    chosen = wished if wished >= least else _round_up(least, 64 * KIB)
+    return Plan(size, chosen, raised=part_size is not None and chosen > part_size)
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

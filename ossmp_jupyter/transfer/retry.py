@@ -1,0 +1,206 @@
+"""When and how often to try again.
+
+Each request has its own attempts with full jitter (a random pause between nothing and an
+exponentially growing bound: spreads the load best after an outage). All requests of an upload share
+one budget, a token bucket: repeating is cheap while most requests succeed, and stops soon when
+nothing does. A throttled upload also lowers its concurrency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ossmp_jupyter.errors import OssmpError, Throttled
+from ossmp_jupyter.units import format_duration
+
+__all__ = ["AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time, sleep and chance, as parameters: tests set them, nothing patches them."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Limits of repeating one request.
+
+    Parameters
+    ----------
+    attempts : int
+        Tries in all.
+    base, cap : float
+        Seconds: the pause before try *n* + 1 is random below ``min(cap, base * 2**n)``.
+    longest_wait : float
+        Seconds: a larger Retry-After is cut to this.
+
+    Examples
+    --------
+    >>> policy = RetryPolicy(base=0.2, cap=20.0)
+    >>> policy.pause(0, chance=1.0), policy.pause(30, chance=0.5)
+    (0.2, 10.0)
+    """
+
+    attempts: int = 8
+    base: float = 0.2
+    cap: float = 20.0
+    longest_wait: float = 60.0
+
+    def pause(self, failures: int, chance: float, retry_after: float | None = None) -> float:
+        """Seconds to wait after ``failures`` + 1 failures; ``chance`` is from 0 to 1."""
+        jitter = chance * min(self.cap, self.base * 2.0 ** min(failures, 40))
+        return max(jitter, min(retry_after or 0.0, self.longest_wait))
+
+
+class RetryBudget:
+    """A token bucket: a repeat takes ``cost``, a success gives one token back.
+
+    Examples
+    --------
+    >>> budget = RetryBudget(capacity=5, cost=2)
+    >>> budget.take(), budget.take(), budget.take()
+    (True, True, False)
+    """
+
+    def __init__(self, capacity: int = 200, cost: int = 2) -> None:
+        self.capacity = self.tokens = capacity
+        self.cost = cost
+
+    def take(self) -> bool:
+        """Pay for one repeat; False when the bucket is empty."""
+        if self.tokens < self.cost:
+            return False
+        self.tokens -= self.cost
+        return True
+
+    def give_back(self) -> None:
+        """Note a success."""
+        self.tokens = min(self.capacity, self.tokens + 1)
+
+
+class AdaptiveLimit:
+    """At most ``limit`` exchanges at a time; halves when throttled, creeps back with success."""
+
+    def __init__(self, ceiling: int) -> None:
+        self.ceiling = self.limit = ceiling
+        self._active = self._successes = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        while self._active >= self.limit:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._wake()  # a wake-up may have been meant for us: pass it on
+                raise
+            finally:
+                with contextlib.suppress(ValueError):
+                    self._waiters.remove(waiter)
+        self._active += 1
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._active -= 1
+        self._wake()
+
+    def throttled(self) -> None:
+        """Halve the limit."""
+        self.limit = max(1, self.limit // 2)
+        self._successes = 0
+
+    def succeeded(self) -> None:
+        """Raise the limit by one after as many successes as it allows exchanges."""
+        if self.limit < self.ceiling:
+            self._successes += 1
+            if self._successes >= self.limit:
+                self.limit += 1
+                self._successes = 0
+                self._wake()
+
+    def _wake(self) -> None:
+        room = self.limit - self._active
+        for waiter in list(self._waiters)[: max(room, 0)]:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+@dataclass(slots=True)
+class Retrier:
+    """Runs requests of one upload under a policy and the shared budget.
+
+    ``deadline`` is in seconds: an upload in which nothing at all succeeded for so long gives up.
+    """
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    clock: Clock = field(default_factory=Clock)
+    deadline: float = 600.0
+    retries: int = 0
+    on_retry: Callable[[OssmpError, float], None] | None = None
+    limit: AdaptiveLimit | None = None
+    _last_success: float | None = None
+
+    async def run(
+        self, what: str, request: Callable[[], Awaitable[T]], *, policy: RetryPolicy | None = None
+    ) -> T:
+        """Await ``request()`` until it succeeds or may not be repeated.
+
+        Raises
+        ------
+        OssmpError
+            The last failure; its message names ``what`` and the number of attempts.
+        """
+        policy = policy or self.policy
+        if self._last_success is None:
+            self._last_success = self.clock.now()
+        failures = 0
+        while True:
+            try:
+                answer = await request()
+            except OssmpError as error:
+                if isinstance(error, Throttled) and self.limit is not None:
+                    self.limit.throttled()
+                failures += 1
+                pause = self._pause_or_give_up(error, what, failures, policy)
+                self.retries += 1
+                if self.on_retry is not None:
+                    self.on_retry(error, pause)
+                await self.clock.sleep(pause)
+            else:
+                self._last_success = self.clock.now()
+                self.budget.give_back()
+                if self.limit is not None:
+                    self.limit.succeeded()
+                return answer
+
+    def _pause_or_give_up(self, error: OssmpError, what: str, failures: int, policy: RetryPolicy) -> float:
+        if not error.retryable:
+            raise error
+        assert self._last_success is not None
+        quiet = self.clock.now() - self._last_success
+        reason = None
+        if failures >= policy.attempts:
+            reason = f"after {failures} attempts"
+        elif not self.budget.take():
+            reason = f"after {failures} attempts, with the upload's retry budget used up"
+        elif quiet > self.deadline:
+            reason = f"after {failures} attempts, with no success for {format_duration(quiet)}"
+        if reason is None:
+            return policy.pause(failures - 1, self.clock.random(), error.retry_after)
+        if failures > 1:
+            error.message = f"{what} failed {reason}: {error.message}"
+        raise error

@@ -1,0 +1,196 @@
+"""The life of one upload, on whatever event loop it is awaited.
+
+::
+
+    queued → hashing? → initiating → uploading ⇄ paused / waiting_for_credentials
+           → completing → verifying → done
+    and from anywhere before done: failed (resumable), aborted, source_changed
+
+:data:`TRANSITIONS` is this picture as a table; no other change of state can happen. What is done in
+each state is in :mod:`ossmp_jupyter.transfer.steps`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ossmp_jupyter.errors import NoSuchUpload, SourceChanged, UploadAborted
+from ossmp_jupyter.oss.rest import RestClient
+from ossmp_jupyter.transfer.callbacks import CallbackRunner
+from ossmp_jupyter.transfer.checkpoint import Checkpoint
+from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
+from ossmp_jupyter.transfer.request import UploadRequest
+from ossmp_jupyter.transfer.retry import Clock, RetryPolicy
+from ossmp_jupyter.transfer.steps import UploadSteps
+
+__all__ = ["TRANSITIONS", "UploadTask"]
+
+_ENDS = frozenset({State.FAILED, State.ABORTED, State.SOURCE_CHANGED, State.PAUSED})
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING},
+    State.HASHING: _ENDS | {State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING},
+    State.INITIATING: _ENDS | {State.UPLOADING},
+    State.UPLOADING: _ENDS | {State.WAITING, State.COMPLETING, State.VERIFYING},
+    State.PAUSED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING},
+    State.WAITING: _ENDS | {State.UPLOADING},
+    State.COMPLETING: _ENDS | {State.HASHING, State.VERIFYING},
+    State.VERIFYING: _ENDS | {State.DONE},
+    State.DONE: frozenset(),
+    State.FAILED: frozenset(),
+    State.ABORTED: frozenset(),
+    State.SOURCE_CHANGED: frozenset(),
+}
+"""Which state may follow which. PAUSED is also where an upload rests whose process gives it up."""
+
+
+class UploadTask:
+    """One upload. ``await task.run()`` once; ``pause``, ``resume`` and ``abort`` belong to that loop.
+
+    ``progress()``, ``part_map()`` and ``checkpoint`` may be looked at from any thread.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        request: UploadRequest,
+        *,
+        policy: RetryPolicy | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.request = request
+        self.state = State.QUEUED
+        self.error: BaseException | None = None
+        self._steps = UploadSteps(rest, request, self._enter, policy or RetryPolicy(), clock or Clock())
+        self._started = time.monotonic()
+        self._ended: float | None = None
+        self._abort_wanted = False
+        self._life: asyncio.Task[UploadResult] | None = None
+        self._finished = asyncio.Event()
+
+    # ------------------------------------------------------------------ looking at it
+    @property
+    def upload_id(self) -> str | None:
+        """OSS's ID of the multipart upload, once it is known."""
+        return self._steps.upload_id
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What could be resumed now; None before OSS gave an upload ID."""
+        return self._steps.checkpoint()
+
+    @property
+    def warning(self) -> str | None:
+        """Something the user should know that did not stop the upload."""
+        return self._steps.warning()
+
+    def progress(self) -> Progress:
+        """Take a snapshot; cheap, from any thread."""
+        elapsed = (self._ended or time.monotonic()) - self._started
+        error = str(self.error) if self.error else self._steps.problem
+        return self._steps.board.progress(self.state, elapsed, error)
+
+    def part_map(self) -> str:
+        """One letter per part; see :meth:`PartBoard.part_map`."""
+        return self._steps.board.part_map()
+
+    # ------------------------------------------------------------------ steering it
+    def pause(self) -> None:
+        """Stop sending; parts in flight are cut off and sent again later. Nothing is lost."""
+        self._steps.gate.close()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._steps.gate.open()
+
+    async def abort(self) -> bool:
+        """Stop our own requests, abort on the server, confirm that the parts are gone.
+
+        Returns
+        -------
+        bool
+            False when it is too late: the object is being completed, or the upload has ended.
+        """
+        if self.state in FINAL_STATES or self.state in (State.COMPLETING, State.VERIFYING):
+            return False
+        self._abort_wanted = True
+        if self._life is not None:
+            self._life.cancel()
+        await self._finished.wait()
+        return self.state is State.ABORTED
+
+    # ------------------------------------------------------------------ its life
+    async def run(self) -> UploadResult:
+        """Live the whole life.
+
+        Raises
+        ------
+        OssmpError
+            See :mod:`ossmp_jupyter.errors`; the state tells whether the upload can be resumed.
+        asyncio.CancelledError
+            The caller was cancelled: everything is kept, as after a pause.
+        """
+        callbacks = CallbackRunner(self.request.progress) if self.request.progress else None
+        self._steps.callbacks = callbacks
+        self._life = asyncio.ensure_future(self._steps.live())
+        if self._abort_wanted:
+            self._life.cancel()
+        try:
+            await asyncio.wait({self._life})
+            result = await self._conclude(self._life)
+        except asyncio.CancelledError:
+            self._life.cancel()
+            await asyncio.wait({self._life})
+            self._enter(State.PAUSED)
+            raise
+        except BaseException as error:
+            self.error = error
+            self._enter(_final_state(error))
+            raise
+        else:
+            self._enter(State.DONE)
+            if callbacks is not None:
+                callbacks.put(1.0, self.checkpoint, result)
+            return result
+        finally:
+            self._ended = time.monotonic()
+            self._steps.close()
+            if callbacks is not None:
+                await callbacks.close()
+            self._finished.set()
+
+    async def _conclude(self, life: asyncio.Task[UploadResult]) -> UploadResult:
+        try:
+            return life.result()
+        except asyncio.CancelledError:
+            if not self._abort_wanted:
+                raise
+            await self._steps.abort_on_server()
+            raise UploadAborted(
+                f"the upload to {self.request.address} was aborted",
+                hint="its parts are deleted; run the upload again to start afresh",
+            ) from None
+        except NoSuchUpload as error:
+            self._steps.forget_journal()
+            raise UploadAborted(
+                f"the upload to {self.request.address} is gone from the server: it was aborted elsewhere",
+                hint="run the upload again to start afresh",
+                request_id=error.request_id,
+            ) from None
+
+    async def ended(self) -> None:
+        """Return when the upload has let go of its source and its journal."""
+        await self._finished.wait()
+
+    def _enter(self, state: State) -> None:
+        if state is self.state:
+            return
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"an upload cannot go from {self.state.value} to {state.value}")
+        self.state = state
+
+
+def _final_state(error: BaseException) -> State:
+    if isinstance(error, SourceChanged):
+        return State.SOURCE_CHANGED
+    return State.ABORTED if isinstance(error, UploadAborted) else State.FAILED
