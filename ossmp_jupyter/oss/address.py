@@ -93,7 +93,7 @@ def check_bucket_name(name: str) -> str:
     ossmp_jupyter.errors.InputError: 'My_Data' is not a bucket name; \
 use 3 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends
     """
-    if not isinstance(name, str) or not _BUCKET.fullmatch(name):
+    if not _BUCKET.fullmatch(str(name)):
         raise InputError(
             f"{name!r} is not a bucket name",
             hint="use 3 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends",
@@ -118,7 +118,7 @@ def check_key(key: str) -> str:
         ...
     ossmp_jupyter.errors.InputError: the object name '/data.csv' begins with a slash; leave out the slash
     """
-    if not isinstance(key, str) or not key:
+    if not key:
         raise InputError("the object name is empty", hint="name the object, such as oss://bucket/data.csv")
     if key[0] in "/\\":
         what = "slash" if key[0] == "/" else "backslash"
@@ -126,7 +126,9 @@ def check_key(key: str) -> str:
     try:
         size = len(key.encode())
     except UnicodeEncodeError as error:
-        raise InputError(f"the object name {key[:80]!r} is not valid Unicode", hint="rename the object") from error
+        raise InputError(
+            f"the object name {key[:80]!r} is not valid Unicode", hint="rename the object"
+        ) from error
     if size > 1023:
         raise InputError(f"the object name has {size} bytes in UTF-8", hint="OSS allows 1023; shorten it")
     return key
@@ -241,7 +243,8 @@ class Endpoint:
             _refuse_bucket_in_host(host)
         if wanted and known and wanted != known:
             raise InputError(
-                f"the endpoint {host} is in region {known}, not in {wanted}", hint="give one of them, or make them agree"
+                f"the endpoint {host} is in region {known}, not in {wanted}",
+                hint="give one of them, or make them agree",
             )
         return cls(scheme, host, port, wanted or known, _style(host, cname, path_style))
 
@@ -306,7 +309,9 @@ def _split_endpoint(endpoint: str) -> tuple[str, str, int | None]:
     if parts.scheme.lower() not in _DEFAULT_PORTS:
         raise InputError(f"the endpoint's scheme is {parts.scheme!r}", hint="only http and https are served")
     if parts.username is not None or parts.password is not None:
-        raise InputError("the endpoint holds a user name or password", hint="give keys as credentials instead")
+        raise InputError(
+            "the endpoint holds a user name or password", hint="give keys as credentials instead"
+        )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise InputError("the endpoint has a path or query", hint=f"give scheme and host only; {hint}")
     if not _is_ip(host) and (not _HOST.fullmatch(host) or ".." in host):
@@ -336,7 +341,8 @@ def _refuse_bucket_in_host(host: str) -> None:
     bucket, dot, rest = host.partition(".")
     if dot and rest.startswith("oss-") and rest.endswith(".aliyuncs.com") and "oss-cloudbox" not in rest:
         raise InputError(
-            f"the endpoint {host} names the bucket {bucket}", hint=f"give endpoint='{rest}' and bucket='{bucket}'"
+            f"the endpoint {host} names the bucket {bucket}",
+            hint=f"give endpoint='{rest}' and bucket='{bucket}'",
         )
 
 
@@ -347,6 +353,7 @@ def _style(host: str, cname: bool, path_style: bool | None) -> AddressStyle:
         path_style = _is_ip(host) or host == "localhost"
     if not path_style and _is_ip(host):
         raise InputError(
-            f"a bucket name cannot stand before the IP address {host}", hint="leave path_style out, or use a host name"
+            f"a bucket name cannot stand before the IP address {host}",
+            hint="leave path_style out, or use a host name",
         )
     return AddressStyle.PATH if path_style else AddressStyle.VIRTUAL

@@ -52,7 +52,9 @@ def encode_callback(callback: Mapping[str, Any]) -> dict[str, str]:
         members["callbackHost"] = str(callback["host"])
     body = callback.get("body")
     if not isinstance(body, str) or not body:
-        raise InputError("the callback has no body", hint="give a template such as 'key=${object}&size=${size}'")
+        raise InputError(
+            "the callback has no body", hint="give a template such as 'key=${object}&size=${size}'"
+        )
     members["callbackBody"] = body
     if callback.get("contentType"):
         if callback["contentType"] not in _TYPES:
@@ -87,7 +89,9 @@ def _variables(values: object) -> dict[str, str]:
     for name, value in values.items():
         plain = str(name).removeprefix("x:")
         if not plain or plain != plain.lower():
-            raise InputError(f"the callback variable {name!r} is not lower case", hint="OSS wants lower-case names")
+            raise InputError(
+                f"the callback variable {name!r} is not lower case", hint="OSS wants lower-case names"
+            )
         text = value if isinstance(value, str) else json.dumps(value)
         variables[f"x:{plain}"] = text
     return variables

@@ -64,7 +64,7 @@ def _multiply(a: int, b: int) -> int:
 
 @lru_cache(maxsize=64)
 def _power_of_two(exponent: int) -> int:
-    """x to the power 8 * 2**exponent: what appending 2**exponent zero bytes multiplies by."""
+    """X to the power 8 * 2**exponent: what appending 2**exponent zero bytes multiplies by."""
     if exponent == 0:
         return _TOP >> 8
     half = _power_of_two(exponent - 1)

@@ -61,13 +61,16 @@ class _WatchedFile(Generic[_T]):
                 raise CredentialsNotFound(f"{shown} does not exist") from error
             except (OSError, UnicodeDecodeError) as error:
                 raise CredentialsError(
-                    f"{shown} cannot be read ({type(error).__name__})", hint="check the file and its permissions"
+                    f"{shown} cannot be read ({type(error).__name__})",
+                    hint="check the file and its permissions",
                 ) from error
             try:
                 parsed = self._parse(text)
             except (configparser.Error, ValueError, TypeError, AttributeError):
                 # Parsers quote the offending line, which may be the one with the secret.
-                raise CredentialsError(f"{shown} is not a valid configuration", hint="write it anew") from None
+                raise CredentialsError(
+                    f"{shown} is not a valid configuration", hint="write it anew"
+                ) from None
             self._cached = (stamp, parsed)
             return parsed
 
@@ -90,9 +93,12 @@ def _plain(name: str) -> str:
 
 def _parse_ini(text: str) -> _Sections:
     parser = configparser.ConfigParser(
-        interpolation=None, strict=False, default_section="\0", comment_prefixes=("#", ";"),
+        interpolation=None,
+        strict=False,
+        default_section="\0",
+        comment_prefixes=("#", ";"),
         inline_comment_prefixes=("#", ";"),
-    )  # fmt: skip
+    )
     parser.read_string(text)
     return {
         " ".join(section.lower().split()): {
@@ -170,7 +176,9 @@ class OssutilConfigProvider:
     def _credentials(self, section: Mapping[str, str]) -> Credentials:
         mode = _plain(section.get("mode", ""))
         if mode not in _PLAIN_MODES:
-            raise CredentialsNotFound(f"{self.source} has mode {section['mode']}, which needs the extra 'credentials'")
+            raise CredentialsNotFound(
+                f"{self.source} has mode {section['mode']}, which needs the extra 'credentials'"
+            )
         token = section.get("ststoken") if mode != "ak" else None
         return _pair(self.source, section.get("accesskeyid"), section.get("accesskeysecret"), token)
 
@@ -250,7 +258,9 @@ def _pair(source: str, access_key_id: str | None, secret: str | None, token: str
         raise CredentialsNotFound(f"{source} holds no access key")
     if not access_key_id or not secret:
         missing = "secret" if access_key_id else "ID"
-        raise CredentialsError(f"{source} holds no access key {missing}", hint="run 'ossutil config' or edit the file")
+        raise CredentialsError(
+            f"{source} holds no access key {missing}", hint="run 'ossutil config' or edit the file"
+        )
     return Credentials(access_key_id, secret, token or None)
 
 
@@ -294,12 +304,16 @@ class AlibabaCredentialsProvider:
             found = client.get_credential()
         except Exception as error:
             # Its messages may quote the metadata service's answer; the cause keeps them for a debugger.
-            raise CredentialsNotFound(f"alibabacloud-credentials found none ({type(error).__name__})") from error
+            raise CredentialsNotFound(
+                f"alibabacloud-credentials found none ({type(error).__name__})"
+            ) from error
         self.source = f"alibabacloud-credentials ({getattr(found, 'type', None) or 'default chain'})"
         return _pair(self.source, found.access_key_id, found.access_key_secret, found.security_token)
 
 
-def default_chain(profile: str | None = None, *, environ: Mapping[str, str] | None = None) -> CredentialsProvider:
+def default_chain(
+    profile: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> CredentialsProvider:
     """Where credentials are looked for when none are given.
 
     Environment variables, ``~/.ossutilconfig``, ``~/.aliyun/config.json``, then

@@ -132,28 +132,48 @@ def connect(
     env = os.environ if environ is None else environ
     if signature not in {"v4", "v1"}:
         raise InputError(f"there is no signature version {signature!r}", hint="give 'v4' or 'v1'")
-    for name, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
-            raise InputError(f"{name} is {seconds!r}", hint="give seconds, more than 0")
+    timeout, connect_timeout = _seconds("timeout", timeout), _seconds("connect_timeout", connect_timeout)
     provider = _provider(access_key_id, access_key_secret, security_token, credentials, profile, env)
     bucket = bucket or env.get("OSS_BUCKET") or None
     if bucket:
         check_bucket_name(bucket)
     if not isinstance(endpoint, Endpoint):
-        endpoint, region, cname, path_style = _fill(endpoint, region, bucket, cname, path_style, profile, env)
+        if endpoint or not (internal or accelerate or dualstack):
+            endpoint, region, cname, path_style = _fill(
+                endpoint, region, bucket, cname, path_style, profile, env
+            )
+        else:  # one of the region's special endpoints is wanted, so a configured endpoint does not count
+            region = region or _default_region(bucket, profile, env)
         endpoint = Endpoint.parse(
-            endpoint, region=region, internal=internal, accelerate=accelerate, dualstack=dualstack,
-            cname=cname, path_style=path_style,
-        )  # fmt: skip
+            endpoint,
+            region=region,
+            internal=internal,
+            accelerate=accelerate,
+            dualstack=dualstack,
+            cname=cname,
+            path_style=path_style,
+        )
     if signature == "v4" and endpoint.region is None:
         raise InputError(
             f"the region of {endpoint.host} is not known, and V4 signatures need it",
             hint="give region='cn-hangzhou' (or your bucket's), set OSS_REGION, or use signature='v1'",
         )
     return Connection(
-        endpoint, provider, bucket, "v4" if signature == "v4" else "v1", float(timeout), float(connect_timeout),
-        user_agent or "", identity or "",
-    )  # fmt: skip
+        endpoint,
+        provider,
+        bucket,
+        "v4" if signature == "v4" else "v1",
+        timeout,
+        connect_timeout,
+        user_agent or "",
+        identity or "",
+    )
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise InputError(f"{name} is {value!r}", hint="give seconds, more than 0")
+    return float(value)
 
 
 def _provider(
@@ -173,7 +193,9 @@ def _provider(
         return default_chain(profile, environ=environ)
     if not access_key_id or not access_key_secret:
         missing = "access_key_secret" if access_key_id else "access_key_id"
-        raise CredentialsError(f"{missing} is missing", hint="give access_key_id and access_key_secret together")
+        raise CredentialsError(
+            f"{missing} is missing", hint="give access_key_id and access_key_secret together"
+        )
     return StaticProvider(Credentials(access_key_id, access_key_secret, security_token or None))
 
 
@@ -190,7 +212,9 @@ def _fill(
     if endpoint:
         return endpoint, region or _unless_known(endpoint, environ.get("OSS_REGION")), cname, path_style
     settings = ossutil_settings(profile, bucket=bucket, environ=environ)
-    sources = [(environ.get("OSS_ENDPOINT"), environ.get("OSS_REGION"), None)]
+    sources: list[tuple[str | None, str | None, str | None]] = [
+        (environ.get("OSS_ENDPOINT"), environ.get("OSS_REGION"), None)
+    ]
     if settings is not None:
         entry = (settings.endpoint, settings.region, settings.style)
         sources = [entry, *sources] if profile else [*sources, entry]
@@ -201,6 +225,12 @@ def _fill(
         if its_region and not region:
             region = its_region
     return None, region, cname, path_style
+
+
+def _default_region(bucket: str | None, profile: str | None, environ: Mapping[str, str]) -> str | None:
+    settings = ossutil_settings(profile, bucket=bucket, environ=environ)
+    configured = settings.region if settings else None
+    return (configured or environ.get("OSS_REGION")) if profile else (environ.get("OSS_REGION") or configured)
 
 
 def _unless_known(endpoint: str, region: str | None) -> str | None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from ossmp_jupyter.errors import CredentialsError
+from ossmp_jupyter.oss.flight import SingleFlight
 
 __all__ = [
     "CallableProvider",
@@ -64,15 +63,19 @@ class Credentials:
 
     def __post_init__(self) -> None:
         for name, value in (("ID", self.access_key_id), ("secret", self.access_key_secret)):
-            if not isinstance(value, str) or not value.strip():
-                raise CredentialsError(f"the access key {name} is empty", hint="give both halves of the key pair")
+            if not value.strip():
+                raise CredentialsError(
+                    f"the access key {name} is empty", hint="give both halves of the key pair"
+                )
         # A value pasted with a line break would break the request apart.
         for attribute in ("access_key_id", "access_key_secret", "security_token"):
             value = getattr(self, attribute)
             object.__setattr__(self, attribute, value.strip() or None if value is not None else None)
             if value is not None and not value.strip().isprintable():
                 what = attribute.replace("_", " ")
-                raise CredentialsError(f"the {what} holds control characters", hint="copy it again, without line breaks")
+                raise CredentialsError(
+                    f"the {what} holds control characters", hint="copy it again, without line breaks"
+                )
 
     def __repr__(self) -> str:
         token = ", with a security token" if self.security_token else ""
@@ -101,64 +104,6 @@ class CredentialsProvider(Protocol):
 
     async def refresh(self) -> Credentials:
         """Fetch newer credentials; called when OSS says that the token has expired."""
-
-
-class SingleFlight:
-    """Runs one call at a time, whichever event loop asks; all who ask meanwhile get its outcome."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._flight: Future[Credentials] | None = None
-
-    async def run(self, work: Callable[[], Awaitable[Credentials]]) -> Credentials:
-        """Join the call under way, or make it."""
-        while True:
-            with self._lock:
-                flight, leading = self._flight, self._flight is None
-                if flight is None:
-                    flight = self._flight = Future()
-            if leading:
-                return await self._lead(flight, work)
-            # shield: a follower that is cancelled must not cancel the others' future
-            outcome = await asyncio.shield(asyncio.wrap_future(_without_cancel(flight)))
-            if outcome is not None:
-                return outcome
-
-    async def _lead(self, flight: Future[Credentials], work: Callable[[], Awaitable[Credentials]]) -> Credentials:
-        try:
-            credentials = await work()
-        except BaseException as error:
-            self._land()
-            if isinstance(error, Exception):
-                flight.set_exception(error)
-            else:  # the leader was cancelled or its loop is ending: the followers elect another
-                flight.cancel()
-            raise
-        self._land()
-        flight.set_result(credentials)
-        return credentials
-
-    def _land(self) -> None:
-        with self._lock:
-            self._flight = None
-
-
-def _without_cancel(flight: Future[Credentials]) -> Future[Credentials | None]:
-    """Follow ``flight``; None if it was cancelled, so that the follower can tell that from its own cancel."""
-    follower: Future[Credentials | None] = Future()
-
-    def land(done: Future[Credentials]) -> None:
-        if not follower.set_running_or_notify_cancel():
-            return
-        if done.cancelled():
-            follower.set_result(None)
-        elif (error := done.exception()) is not None:
-            follower.set_exception(error)
-        else:
-            follower.set_result(done.result())
-
-    flight.add_done_callback(land)
-    return follower
 
 
 class StaticProvider:
@@ -259,7 +204,7 @@ class CallableProvider:
     def __init__(self, function: Callable[[], Any], *, lifetime: timedelta | None = None) -> None:
         self._function = function
         self._lifetime = lifetime
-        self._flight = SingleFlight()
+        self._flight: SingleFlight[Credentials] = SingleFlight()
         self._current: Credentials | None = None
         self._renew_at: datetime | None = None
         self.source = f"function {getattr(function, '__qualname__', type(function).__name__)}"
@@ -304,7 +249,9 @@ class CallableProvider:
                 f"the {self.source} that provides credentials failed with {type(error).__name__}",
                 hint="call it by itself to see why",
             ) from error
-        credentials = answer if isinstance(answer, Credentials) else credentials_from_mapping(answer, self.source)
+        credentials = (
+            answer if isinstance(answer, Credentials) else credentials_from_mapping(answer, self.source)
+        )
         self._current = credentials
         self._renew_at = datetime.now(UTC) + self._lifetime if self._lifetime else None
         return credentials

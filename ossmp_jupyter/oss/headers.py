@@ -23,9 +23,10 @@ from urllib.parse import parse_qsl, quote
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.oss.callback import encode_callback
+from ossmp_jupyter.oss.mime import guess_mime
 from ossmp_jupyter.units import format_size
 
-__all__ = ["ObjectOptions", "decode_meta_value", "encode_meta_value", "guess_mime"]
+__all__ = ["ObjectOptions", "decode_meta_value", "encode_meta_value", "guess_mime", "http_date"]
 
 MAX_META_BYTES = 8 * 1024
 MAX_TAGS = 10
@@ -49,8 +50,26 @@ _OPTION_OF = {
 _META = "x-oss-meta-"
 _META_NAME = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*")
 _WORD = re.compile(r"=\?utf-8\?b\?([A-Za-z0-9+/=]*)\?=", re.IGNORECASE)
-_CHARSETS = {"utf-8", "utf8", "utf-16", "utf16", "ascii", "us-ascii", "iso-8859-1", "latin-1", "latin1", "gbk", "gb2312",
-             "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "windows-1252", "cp1252"}  # fmt: skip
+_CHARSETS = {
+    "utf-8",
+    "utf8",
+    "utf-16",
+    "utf16",
+    "ascii",
+    "us-ascii",
+    "iso-8859-1",
+    "latin-1",
+    "latin1",
+    "gbk",
+    "gb2312",
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc-jp",
+    "euc-kr",
+    "windows-1252",
+    "cp1252",
+}
 _CONTENT_CODING = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -185,7 +204,7 @@ class ObjectOptions:
                 # A span is resolved at the call, so that the same cell run again means the same object.
                 value = http_date(datetime.now(UTC) + value) if resolve else f"+{value.total_seconds()}"  # noqa: PLW2901
             headers[name] = value
-        headers |= {f"{_META}{name}": value for name, value in self.meta.items()}
+        headers |= {f"{_META}{name}": encode_meta_value(value) for name, value in self.meta.items()}
         for name, text in (
             ("x-oss-storage-class", self.storage_class),
             ("x-oss-tagging", _encode_tags(self.tags)),
@@ -239,9 +258,21 @@ def _sort_headers(options: ObjectOptions) -> tuple[dict[str, Any], dict[str, Any
 def _unknown_header(name: str) -> InputError:
     lower = name.strip().lower()
     if lower in {"x-oss-callback", "x-oss-callback-var"}:
-        return InputError(f"the header {name} is made by the package", hint="give callback={'url': ..., 'body': ...}")
-    if lower in {"authorization", "date", "host", "content-length", "content-md5", "transfer-encoding", "user-agent",
-                 "x-oss-date", "x-oss-security-token", "x-oss-content-sha256"}:  # fmt: skip
+        return InputError(
+            f"the header {name} is made by the package", hint="give callback={'url': ..., 'body': ...}"
+        )
+    if lower in {
+        "authorization",
+        "date",
+        "host",
+        "content-length",
+        "content-md5",
+        "transfer-encoding",
+        "user-agent",
+        "x-oss-date",
+        "x-oss-security-token",
+        "x-oss-content-sha256",
+    }:
         return InputError(f"the header {name} is made by the package", hint="leave it out")
     known = {header.lower(): header for header in (*_STORED, *_OPTION_OF)}
     close = difflib.get_close_matches(lower, known, n=1)
@@ -264,15 +295,19 @@ def _check_meta(meta: Mapping[str, Any]) -> dict[str, str]:
         lower = str(name).lower().removeprefix(_META)
         if not _META_NAME.fullmatch(lower):
             raise InputError(
-                f"the metadata name {name!r} is not possible", hint="use letters, digits and hyphens, no underscore"
+                f"the metadata name {name!r} is not possible",
+                hint="use letters, digits and hyphens, no underscore",
             )
         if lower in checked:
-            raise InputError(f"the metadata name {lower!r} is given twice", hint="OSS ignores upper and lower case")
-        checked[lower] = encode_meta_value(_text(f"the metadata value of {name!r}", value))
-    size = sum(len(_META) + len(name) + len(value) for name, value in checked.items())
+            raise InputError(
+                f"the metadata name {lower!r} is given twice", hint="OSS ignores upper and lower case"
+            )
+        checked[lower] = _text(f"the metadata value of {name!r}", value)
+    size = sum(len(_META) + len(name) + len(encode_meta_value(value)) for name, value in checked.items())
     if size > MAX_META_BYTES:
         raise InputError(
-            f"the metadata takes {format_size(size)} in headers", hint="OSS allows 8 KiB; store the rest in an object"
+            f"the metadata takes {format_size(size)} in headers",
+            hint="OSS allows 8 KiB; store the rest in an object",
         )
     return checked
 
@@ -289,11 +324,15 @@ def _check_stored(name: str, value: Any) -> str | timedelta:
                     hint=f"put it into the type: mime='text/csv; charset={coding.strip().lower()}'",
                 )
             if not _CONTENT_CODING.fullmatch(coding.strip()):
-                raise InputError(f"Content-Encoding {text!r} is not a coding", hint="write gzip, br, zstd or deflate")
+                raise InputError(
+                    f"Content-Encoding {text!r} is not a coding", hint="write gzip, br, zstd or deflate"
+                )
     if name == "Content-Disposition":
         text = _disposition(text)
     if not text.isascii() or not text.isprintable():
-        raise InputError(f"the header {name} holds characters that a header cannot carry", hint="use plain ASCII")
+        raise InputError(
+            f"the header {name} holds characters that a header cannot carry", hint="use plain ASCII"
+        )
     return text
 
 
@@ -346,7 +385,10 @@ def _check_tags(tags: Mapping[str, Any] | str | None) -> dict[str, str] | None:
     for name, value in pairs:
         text = _text(f"the tag {name!r}", value)
         if not 1 <= len(str(name)) <= 128 or len(text) > 256:
-            raise InputError(f"the tag {str(name)[:40]!r} is too long or empty", hint="names 1-128, values 0-256 characters")
+            raise InputError(
+                f"the tag {str(name)[:40]!r} is too long or empty",
+                hint="names 1-128, values 0-256 characters",
+            )
         if str(name) in checked:
             raise InputError(f"the tag {name!r} is given twice", hint="give it once")
         checked[str(name)] = text
@@ -360,7 +402,11 @@ def _encode_tags(tags: Mapping[str, Any] | str | None) -> str:
 
 def _check_choices(values: dict[str, Any]) -> None:
     """Check the options with a fixed set of values; letters' case is forgiven."""
-    for option, allowed in (("storage_class", _STORAGE_CLASSES), ("acl", _ACLS), ("encryption", _ENCRYPTIONS)):
+    for option, allowed in (
+        ("storage_class", _STORAGE_CLASSES),
+        ("acl", _ACLS),
+        ("encryption", _ENCRYPTIONS),
+    ):
         value = values[option]
         if value is None:
             continue
@@ -378,46 +424,7 @@ def _check_choices(values: dict[str, Any]) -> None:
     if values["request_payer"] not in {None, "requester"}:
         raise InputError(f"request_payer is {values['request_payer']!r}", hint="only 'requester' exists")
     mime = values["mime"]
-    if mime is not None and (not isinstance(mime, str) or "/" not in mime or not (mime.isascii() and mime.isprintable())):
+    if mime is not None and (
+        not isinstance(mime, str) or "/" not in mime or not (mime.isascii() and mime.isprintable())
+    ):
         raise InputError(f"{mime!r} is not a media type", hint="write it as text/csv or application/json")
-
-
-# What mimetypes does not know, knows differently on every machine, or takes apart wrongly (x.csv.gz).
-_MIME = {
-    ".parquet": "application/vnd.apache.parquet", ".arrow": "application/vnd.apache.arrow.file",
-    ".arrows": "application/vnd.apache.arrow.stream", ".feather": "application/vnd.apache.arrow.file",
-    ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".json": "application/json",
-    ".jsonl": "application/jsonl", ".ndjson": "application/x-ndjson", ".npy": "application/x-npy",
-    ".npz": "application/x-npz", ".h5": "application/x-hdf5", ".hdf5": "application/x-hdf5", ".hdf": "application/x-hdf",
-    ".nc": "application/x-netcdf", ".zarr": "application/vnd.zarr", ".safetensors": "application/vnd.safetensors",
-    ".onnx": "application/onnx", ".geojson": "application/geo+json", ".ipynb": "application/x-ipynb+json",
-    ".pt": "application/vnd.pytorch", ".pth": "application/vnd.pytorch", ".pkl": "application/x-pickle",
-    ".pickle": "application/x-pickle", ".avro": "application/vnd.apache.avro", ".orc": "application/vnd.apache.orc",
-    ".duckdb": "application/vnd.duckdb", ".sqlite": "application/vnd.sqlite3", ".sqlite3": "application/vnd.sqlite3",
-    ".db": "application/octet-stream", ".gz": "application/gzip", ".tgz": "application/gzip", ".bz2": "application/x-bzip2",
-    ".xz": "application/x-xz", ".zst": "application/zstd", ".zip": "application/zip", ".tar": "application/x-tar",
-    ".7z": "application/x-7z-compressed", ".yaml": "application/yaml", ".yml": "application/yaml",
-    ".toml": "application/toml", ".md": "text/markdown", ".txt": "text/plain", ".log": "text/plain",
-    ".html": "text/html", ".htm": "text/html", ".css": "text/css", ".js": "text/javascript", ".xml": "application/xml",
-    ".py": "text/x-python", ".r": "text/x-r", ".sql": "application/sql", ".pdf": "application/pdf",
-    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".svg": "image/svg+xml",
-    ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff", ".mp4": "video/mp4", ".webm": "video/webm",
-    ".mov": "video/quicktime", ".mp3": "audio/mpeg", ".wav": "audio/wav", ".flac": "audio/flac",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xls": "application/vnd.ms-excel",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ".wasm": "application/wasm",
-}  # fmt: skip
-
-
-def guess_mime(name: str) -> str:
-    """Guess a Content-Type from a file name or key; the same answer on every machine.
-
-    Examples
-    --------
-    >>> guess_mime("data.PARQUET"), guess_mime("rows.csv.gz"), guess_mime("model")
-    ('application/vnd.apache.parquet', 'application/gzip', 'application/octet-stream')
-    """
-    leaf = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()
-    stem, dot, extension = leaf.rpartition(".")
-    return _MIME.get(f".{extension}", "application/octet-stream") if dot and stem else "application/octet-stream"

@@ -1,12 +1,22 @@
-"""One method per REST call; see :class:`RestClient`."""
+"""One method per REST call of OSS."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
 
 import httpx
 
+from ossmp_jupyter.errors import InputError, NotOSS
+from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
+from ossmp_jupyter.oss._heads import crc_of, etag_of, head_of
+from ossmp_jupyter.oss.address import check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import (
     BucketPage,
@@ -19,97 +29,426 @@ from ossmp_jupyter.oss.messages import (
     PutResult,
     UploadsPage,
 )
+from ossmp_jupyter.oss.signing import presign_v1, presign_v4
+from ossmp_jupyter.oss.xml import (
+    read_complete,
+    read_copy_part,
+    read_initiate,
+    read_objects_page,
+    read_parts_page,
+    read_uploads_page,
+    write_bucket_configuration,
+    write_complete_request,
+)
 
 __all__ = ["ObjectStream", "RestClient"]
 
 Body = bytes | httpx.AsyncByteStream
-Headers = Mapping[str, str]
+Strings = Mapping[str, str]
+_NONE: Strings = MappingProxyType({})
 
 
 class ObjectStream:
-    """An object that is being read: ``head`` at once, the bytes by ``async for``."""
+    """An object while it is read.
 
-    head: HeadResult
+    ``head`` is there at once; the bytes come by ``async for``, as stored (never decompressed).
+    """
+
+    def __init__(self, head: HeadResult, chunks: AsyncIterator[bytes]) -> None:
+        self.head = head
+        self._chunks = chunks
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+        return self._chunks
 
 
 class RestClient:
-    """Skeleton; the bodies follow."""
+    """The REST calls of OSS, each as one method; raises the tree of :mod:`ossmp_jupyter.errors`.
+
+    Parameters
+    ----------
+    connection : Connection
+        Service, keys and time-outs.
+    http : httpx.AsyncClient
+        Sends the requests; remains the caller's to close. Redirects are never followed.
+
+    Notes
+    -----
+    Nothing is retried but a request refused because of a wrong clock or an expired token, once each.
+    A body is ``bytes``, or an ``httpx.AsyncByteStream`` with its ``length``, which reaches the
+    transport untouched. Every method raises ``InputError`` for impossible names, ``CredentialsError``,
+    ``TransportError``, ``ServerError`` and ``NotOSS``.
+    """
 
     def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:
         self.connection = connection
+        self._exchange = Exchange(connection, http)
 
-    async def init_multipart_upload(self, bucket: str, key: str, *, headers: Headers = {}) -> InitiateResult:
-        raise NotImplementedError
+    # --- multipart uploads --------------------------------------------------------------------
+
+    async def init_multipart_upload(
+        self, bucket: str, key: str, *, headers: Strings = _NONE
+    ) -> InitiateResult:
+        """Begin a multipart upload; ``headers`` from :meth:`ObjectOptions.for_initiate`."""
+        query = {"uploads": "", "encoding-type": "url"}
+        answer = await self._object("InitiateMultipartUpload", "POST", bucket, key, query, headers)
+        _, _, upload_id = read_initiate(answer.body)
+        return InitiateResult(bucket, key, upload_id, answer.request_id)
 
     async def upload_part(
-        self, bucket: str, key: str, upload_id: str, part_number: int, body: Body, *,
-        length: int | None = None, headers: Headers = {},
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        body: Body,
+        *,
+        length: int | None = None,
+        headers: Strings = _NONE,
     ) -> PartResult:
-        raise NotImplementedError
+        """Send one part, numbered 1 to 10000."""
+        query = _part_query(upload_id, part_number)
+        answer = await self._object("UploadPart", "PUT", bucket, key, query, headers, body, length)
+        etag = _required_etag(answer, "UploadPart")
+        return PartResult(part_number, etag, crc_of(answer.headers), answer.request_id)
 
     async def upload_part_copy(
-        self, bucket: str, key: str, upload_id: str, part_number: int, source_bucket: str, source_key: str, *,
-        byte_range: tuple[int, int] | None = None, headers: Headers = {},
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        source_bucket: str,
+        source_key: str,
+        *,
+        byte_range: tuple[int, int] | None = None,
+        headers: Strings = _NONE,
     ) -> CopyPartResult:
-        raise NotImplementedError
+        """Make a part of (a range of) an object; ``byte_range`` is first and last byte, both included."""
+        check_bucket_name(source_bucket)
+        check_key(source_key)
+        copy = {"x-oss-copy-source": f"/{source_bucket}/{quote(source_key, safe='/')}"}
+        if byte_range is not None:
+            copy["x-oss-copy-source-range"] = _range(byte_range)
+        query = _part_query(upload_id, part_number)
+        answer = await self._object("UploadPartCopy", "PUT", bucket, key, query, {**headers, **copy})
+        etag, modified = read_copy_part(answer.body)
+        content_range = answer.headers.get("content-range")
+        crc = crc_of(answer.headers)
+        return CopyPartResult(
+            part_number, etag or etag_of(answer.headers), modified, content_range, crc, answer.request_id
+        )
 
     async def complete_multipart_upload(
-        self, bucket: str, key: str, upload_id: str, parts: Sequence[tuple[int, str]], *, headers: Headers = {},
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        headers: Strings = _NONE,
     ) -> CompleteResult:
-        raise NotImplementedError
+        """Make the object of its parts (number, ETag), in any order.
+
+        With the header ``x-oss-complete-all: yes`` and no parts, the server takes all it has.
+
+        Raises
+        ------
+        CallbackFailed
+            If the callback failed; the object is stored nevertheless.
+        """
+        complete_all = any(name.lower() == "x-oss-complete-all" for name in headers)
+        if not parts and not complete_all:
+            raise InputError(
+                "there are no parts to complete", hint="upload at least one part, which may be empty"
+            )
+        body = b"" if complete_all and not parts else write_complete_request(parts)
+        full = {**headers, **_content_md5(body)}
+        if body:
+            full["Content-Type"] = "application/xml"
+        query = {"uploadId": upload_id, "encoding-type": "url"}
+        answer = await self._object("CompleteMultipartUpload", "POST", bucket, key, query, full, body)
+        etag, location, callback = etag_of(answer.headers), "", None
+        if _has_callback(headers):
+            callback = _callback_answer(answer.body)
+        else:
+            _, _, told, location = read_complete(answer.body)
+            etag = etag or told
+        return CompleteResult(
+            bucket,
+            key,
+            etag,
+            location,
+            crc_of(answer.headers),
+            answer.headers.get("x-oss-version-id"),
+            callback,
+            answer.request_id,
+        )
 
     async def abort_multipart_upload(self, bucket: str, key: str, upload_id: str) -> None:
-        raise NotImplementedError
+        """Abort an upload and delete its parts; NoSuchUpload if there is none."""
+        await self._object("AbortMultipartUpload", "DELETE", bucket, key, {"uploadId": upload_id})
 
     async def list_uploads(
-        self, bucket: str, *, prefix: str = "", delimiter: str = "", key_marker: str = "",
-        upload_id_marker: str = "", max_uploads: int = 1000,
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        max_uploads: int = 1000,
     ) -> UploadsPage:
-        raise NotImplementedError
+        """List unfinished multipart uploads, one page of at most 1000."""
+        query = {
+            "uploads": "",
+            "encoding-type": "url",
+            "prefix": prefix,
+            "delimiter": delimiter,
+            "key-marker": key_marker,
+            "upload-id-marker": upload_id_marker,
+            "max-uploads": str(max_uploads),
+        }
+        answer = await self._bucket("ListMultipartUploads", "GET", bucket, _given(query, "uploads"))
+        return read_uploads_page(answer.body)
 
     async def list_parts(
-        self, bucket: str, key: str, upload_id: str, *, part_number_marker: int = 0, max_parts: int = 1000,
+        self, bucket: str, key: str, upload_id: str, *, part_number_marker: int = 0, max_parts: int = 1000
     ) -> PartsPage:
-        raise NotImplementedError
+        """List the stored parts of an upload, one page of at most 1000, numbers above the marker."""
+        query = {"uploadId": upload_id, "encoding-type": "url", "max-parts": str(max_parts)}
+        if part_number_marker:
+            query["part-number-marker"] = str(part_number_marker)
+        answer = await self._object("ListParts", "GET", bucket, key, query)
+        return read_parts_page(answer.body)
+
+    # --- objects ------------------------------------------------------------------------------
 
     async def put_object(
-        self, bucket: str, key: str, body: Body, *, length: int | None = None, headers: Headers = {},
+        self, bucket: str, key: str, body: Body, *, length: int | None = None, headers: Strings = _NONE
     ) -> PutResult:
-        raise NotImplementedError
+        """Store an object in one request; ``headers`` from :meth:`ObjectOptions.for_put`.
+
+        Raises
+        ------
+        CallbackFailed
+            If the callback failed; the object is stored nevertheless.
+        """
+        answer = await self._object("PutObject", "PUT", bucket, key, _NONE, headers, body, length)
+        etag = _required_etag(answer, "PutObject")
+        callback = _callback_answer(answer.body) if _has_callback(headers) else None
+        version = answer.headers.get("x-oss-version-id")
+        return PutResult(etag, crc_of(answer.headers), version, callback, answer.request_id)
 
     async def head_object(self, bucket: str, key: str) -> HeadResult:
-        raise NotImplementedError
+        """Read an object's headers and metadata."""
+        answer = await self._object("HeadObject", "HEAD", bucket, key)
+        return head_of(answer.headers)
 
     async def get_object(self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None) -> bytes:
-        raise NotImplementedError
+        """Read an object into memory; ``byte_range`` is first and last byte, both included."""
+        async with self.stream_object(bucket, key, byte_range=byte_range) as stream:
+            return b"".join([chunk async for chunk in stream])
 
     @asynccontextmanager
     async def stream_object(
-        self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None,
+        self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None
     ) -> AsyncIterator[ObjectStream]:
-        raise NotImplementedError
-        yield ObjectStream()
+        """Read an object piece by piece: ``async with ... as stream: async for chunk in stream``.
+
+        ``stream.head.size`` is the size of the whole object, also when a range is read; a range outside
+        the object is an error, not the whole object.
+        """
+        check_key(key)
+        headers = {}
+        if byte_range is not None:
+            headers = {"Range": _range(byte_range), "x-oss-range-behavior": "standard"}
+        call = Call("GetObject", "GET", check_bucket_name(bucket), key, headers=headers)
+        async with self._exchange.open(call) as response:
+            yield ObjectStream(head_of(response.headers), self._chunks(call, response))
+
+    async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
+        with self._exchange.transport_errors(call):
+            async for chunk in response.aiter_raw():
+                yield chunk
 
     async def delete_object(self, bucket: str, key: str) -> None:
-        raise NotImplementedError
+        """Delete an object; no error if there is none."""
+        await self._object("DeleteObject", "DELETE", bucket, key)
+
+    # --- buckets ------------------------------------------------------------------------------
 
     async def list_objects(
-        self, bucket: str, *, prefix: str = "", delimiter: str = "", continuation_token: str = "",
-        start_after: str = "", max_keys: int = 1000,
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        continuation_token: str = "",
+        start_after: str = "",
+        max_keys: int = 1000,
     ) -> BucketPage:
-        raise NotImplementedError
+        """List objects, one page of at most 1000."""
+        query = {
+            "list-type": "2",
+            "encoding-type": "url",
+            "prefix": prefix,
+            "delimiter": delimiter,
+            "continuation-token": continuation_token,
+            "start-after": start_after,
+            "max-keys": str(max_keys),
+        }
+        return read_objects_page((await self._bucket("ListObjectsV2", "GET", bucket, _given(query))).body)
 
-    async def put_bucket(self, bucket: str, *, acl: str | None = None, storage_class: str | None = None) -> None:
-        raise NotImplementedError
+    async def put_bucket(
+        self, bucket: str, *, acl: str | None = None, storage_class: str | None = None
+    ) -> None:
+        """Create a bucket, private and Standard unless said otherwise."""
+        body = write_bucket_configuration(storage_class) if storage_class else b""
+        headers = {"x-oss-acl": acl} if acl else {}
+        if body:
+            headers |= {"Content-Type": "application/xml", **_content_md5(body)}
+        await self._bucket("PutBucket", "PUT", bucket, _NONE, headers, body)
 
     async def delete_bucket(self, bucket: str) -> None:
-        raise NotImplementedError
+        """Delete an empty bucket."""
+        await self._bucket("DeleteBucket", "DELETE", bucket, _NONE)
+
+    # --- links --------------------------------------------------------------------------------
 
     async def presign(
-        self, method: str, bucket: str, key: str, *, expires: int = 3600, query: Mapping[str, str] = {},
-        headers: Headers = {},
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        expires: int = 3600,
+        query: Strings = _NONE,
+        headers: Strings = _NONE,
     ) -> str:
-        raise NotImplementedError
+        """Make a link that lets its holder do one request without keys.
+
+        Parameters
+        ----------
+        method : str
+            ``GET``, ``PUT`` ...
+        expires : int
+            Seconds from now; V4 links last 7 days at most, and never longer than temporary credentials.
+        query, headers : mapping, optional
+            Part of what is signed; the holder must send the same ``x-oss-*`` headers and Content-Type.
+
+        Returns
+        -------
+        str
+            The URL. It is as good as a key while it lasts: do not log it.
+        """
+        check_bucket_name(bucket)
+        check_key(key)
+        if not _whole(expires) or expires < 1:
+            raise InputError(f"a link is not valid for {expires!r} s", hint="give whole seconds, at least 1")
+        credentials = await self.connection.credentials.get()
+        now, endpoint = self._exchange.now(), self.connection.endpoint
+        if self.connection.signature == "v1":
+            signed = presign_v1(
+                method.upper(),
+                bucket,
+                key,
+                query=query,
+                headers=headers,
+                credentials=credentials,
+                expires_at=int(now.timestamp()) + expires,
+            )
+        else:
+            signed = presign_v4(
+                method.upper(),
+                bucket,
+                key,
+                query=query,
+                headers=headers,
+                credentials=credentials,
+                now=now,
+                expires=expires,
+                region=endpoint.region or "",
+            )
+        return endpoint.url(bucket, key, signed)
+
+    # --- common -------------------------------------------------------------------------------
+
+    async def _object(
+        self,
+        operation: str,
+        method: str,
+        bucket: str,
+        key: str,
+        query: Strings = _NONE,
+        headers: Strings = _NONE,
+        body: Body = b"",
+        length: int | None = None,
+    ) -> Answer:
+        check_bucket_name(bucket)
+        check_key(key)
+        return await self._exchange.read(Call(operation, method, bucket, key, query, headers, body, length))
+
+    async def _bucket(
+        self,
+        operation: str,
+        method: str,
+        bucket: str,
+        query: Strings,
+        headers: Strings = _NONE,
+        body: bytes = b"",
+    ) -> Answer:
+        check_bucket_name(bucket)
+        return await self._exchange.read(Call(operation, method, bucket, "", query, headers, body))
+
+
+def _given(query: dict[str, str], *always: str) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value or name in always}
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _part_query(upload_id: str, part_number: int) -> dict[str, str]:
+    if not _whole(part_number) or not 1 <= part_number <= 10_000:
+        raise InputError(f"the part number is {part_number!r}", hint="parts are numbered 1 to 10000")
+    return {"partNumber": str(part_number), "uploadId": upload_id}
+
+
+def _range(byte_range: tuple[int, int]) -> str:
+    first, last = byte_range
+    if not 0 <= first <= last:
+        raise InputError(
+            f"the byte range {first}-{last} is empty", hint="give first and last byte, both included"
+        )
+    return f"bytes={first}-{last}"
+
+
+def _content_md5(body: bytes) -> dict[str, str]:
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    return {"Content-MD5": base64.b64encode(digest).decode()}
+
+
+def _required_etag(answer: Answer, operation: str) -> str:
+    etag = etag_of(answer.headers)
+    if not etag:
+        raise NotOSS(
+            f"the answer to {operation} has no ETag",
+            status=answer.status,
+            request_id=answer.request_id or None,
+            hint="check that the endpoint is OSS's own, and that nothing on the way removes headers",
+        )
+    return etag
+
+
+def _has_callback(headers: Strings) -> bool:
+    return any(name.lower() == "x-oss-callback" for name in headers)
+
+
+def _callback_answer(body: bytes) -> Any:
+    """The application's JSON; its text where it is none, for the object is stored either way."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

@@ -65,17 +65,27 @@ V1_SUBRESOURCES = frozenset(
     requesterQosInfo qosRequester resourcePoolInfo resourcePool resourcePoolBuckets x-oss-ac-source-ip
     x-oss-ac-subnet-mask x-oss-ac-vpc-id x-oss-ac-forward-allow x-oss-access-point-name
     x-oss-write-get-object-response x-oss-target-redundancy-type x-oss-redundancy-transition-taskid
-    """.split()
+    """.split()  # noqa: SIM905
 )
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value.strip() for name, value in headers.items()}
 
 
 # --- V1 ---------------------------------------------------------------------------------------
 
 
 def string_to_sign_v1(
-    method: str, bucket: str, key: str, *, query: Mapping[str, str], headers: Mapping[str, str], date: str = ""
+    method: str,
+    bucket: str,
+    key: str,
+    *,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    date: str = "",
 ) -> str:
-    """Build the V1 string to sign.
+    r"""Build the V1 string to sign.
 
     Parameters
     ----------
@@ -91,9 +101,9 @@ def string_to_sign_v1(
     Examples
     --------
     >>> string_to_sign_v1("GET", "b", "k", query={"uploadId": "7", "max-parts": "2"}, headers={"Date": "D"})
-    'GET\\n\\n\\nD\\n/b/k?uploadId=7'
+    'GET\n\n\nD\n/b/k?uploadId=7'
     """
-    lower = {name.lower(): value.strip() for name, value in headers.items()}
+    lower = _lower(headers)
     date = date or lower.get("x-oss-date") or lower.get("date", "")
     oss_headers = "".join(f"{name}:{lower[name]}\n" for name in sorted(lower) if name.startswith("x-oss-"))
     signed = sorted(name for name in query if name in V1_SUBRESOURCES)
@@ -105,11 +115,11 @@ def string_to_sign_v1(
 
 
 def signature_v1(secret: str, string_to_sign: str) -> str:
-    """Sign a V1 string: base64 of HMAC-SHA1.
+    r"""Sign a V1 string: base64 of HMAC-SHA1.
 
     Examples
     --------
-    >>> signature_v1("sk", "GET\\n\\n\\n1699807420\\n/bucket/key?versionId=versionId")
+    >>> signature_v1("sk", "GET\n\n\n1699807420\n/bucket/key?versionId=versionId")
     'dcLTea+Yh9ApirQ8o8dOPqtvJXQ='
     """
     return base64.b64encode(hmac.digest(secret.encode(), string_to_sign.encode(), "sha1")).decode()
@@ -133,7 +143,9 @@ def sign_v1(
     if credentials.security_token:
         added["x-oss-security-token"] = credentials.security_token
     text = string_to_sign_v1(method, bucket, key, query=query, headers={**headers, **added})
-    added["Authorization"] = f"OSS {credentials.access_key_id}:{signature_v1(credentials.access_key_secret, text)}"
+    added["Authorization"] = (
+        f"OSS {credentials.access_key_id}:{signature_v1(credentials.access_key_secret, text)}"
+    )
     return added
 
 
@@ -153,7 +165,12 @@ def presign_v1(
         signed["security-token"] = credentials.security_token
     text = string_to_sign_v1(method, bucket, key, query=signed, headers=headers, date=str(expires_at))
     signature = signature_v1(credentials.access_key_secret, text)
-    return {**signed, "OSSAccessKeyId": credentials.access_key_id, "Expires": str(expires_at), "Signature": signature}
+    return {
+        **signed,
+        "OSSAccessKeyId": credentials.access_key_id,
+        "Expires": str(expires_at),
+        "Signature": signature,
+    }
 
 
 def parse_authorization_v1(value: str) -> tuple[str, str] | None:
@@ -197,7 +214,7 @@ def canonical_request_v4(
     payload : str, optional
         Value of ``x-oss-content-sha256``.
     """
-    lower = {name.lower(): value.strip() for name, value in headers.items()}
+    lower = _lower(headers)
     if isinstance(additional_headers, str):
         listed = additional_headers
         extra = {name.lower() for name in additional_headers.split(";") if name}
@@ -221,7 +238,9 @@ def _additional_names(lower: Mapping[str, str], names: Iterable[str]) -> set[str
 
 def _canonical_query(query: Mapping[str, str]) -> str:
     pairs = sorted(
-        (quote(name, safe=""), quote(value, safe="")) for name, value in query.items() if name != "x-oss-signature"
+        (quote(name, safe=""), quote(value, safe=""))
+        for name, value in query.items()
+        if name != "x-oss-signature"
     )
     return "&".join(f"{name}={value}" if value else name for name, value in pairs)
 
@@ -272,7 +291,7 @@ def sign_v4(
     if credentials.security_token:
         added["x-oss-security-token"] = credentials.security_token
     full = {**headers, **added}
-    extra = sorted(_additional_names({name.lower(): value for name, value in full.items()}, additional_headers))
+    extra = sorted(_additional_names(_lower(full), additional_headers))
     request = canonical_request_v4(method, bucket, key, query=query, headers=full, additional_headers=extra)
     text = string_to_sign_v4(request, timestamp, region, product)
     scope = text.split("\n")[2]
@@ -311,7 +330,7 @@ def presign_v4(
         )
     timestamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{timestamp[:8]}/{region}/{product}/aliyun_v4_request"
-    extra = sorted(_additional_names({name.lower(): value for name, value in headers.items()}, additional_headers))
+    extra = sorted(_additional_names(_lower(headers), additional_headers))
     full = {
         **query,
         "x-oss-signature-version": ALGORITHM_V4,
@@ -356,6 +375,13 @@ def parse_authorization_v4(value: str) -> AuthorizationV4 | None:
         if equals:
             fields[name] = text
     scope = fields.get("Credential", "").rsplit("/", 4)
-    if scheme != ALGORITHM_V4 or len(scope) != 5 or scope[4] != "aliyun_v4_request" or not fields.get("Signature"):
+    if (
+        scheme != ALGORITHM_V4
+        or len(scope) != 5
+        or scope[4] != "aliyun_v4_request"
+        or not fields.get("Signature")
+    ):
         return None
-    return AuthorizationV4(scope[0], scope[1], scope[2], scope[3], fields["Signature"], fields.get("AdditionalHeaders"))
+    return AuthorizationV4(
+        scope[0], scope[1], scope[2], scope[3], fields["Signature"], fields.get("AdditionalHeaders")
+    )

@@ -1,0 +1,337 @@
+"""One signed request and its answer: sending, the two replays, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from ossmp_jupyter.errors import (
+    ClockSkewed,
+    ConnectionTimeout,
+    CredentialsError,
+    CredentialsExpired,
+    InputError,
+    NotOSS,
+    OssmpError,
+    ResponseTimeout,
+    TransportError,
+)
+from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, server_time
+from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.signing import sign_v1, sign_v4
+from ossmp_jupyter.oss.xml import MAX_XML_BYTES
+
+__all__ = ["Answer", "Call", "Exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One REST call before it is signed; ``length`` belongs to a stream body."""
+
+    operation: str
+    method: str
+    bucket: str
+    key: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | httpx.AsyncByteStream = b""
+    length: int | None = None
+
+    @property
+    def target(self) -> str:
+        """The bucket or object, for people."""
+        return f"oss://{self.bucket}/{self.key}"
+
+    def replayable(self) -> bool:
+        """Tell whether the body can be sent a second time."""
+        if isinstance(self.body, bytes):
+            return True
+        return bool(getattr(self.body, "replayable", False)) or callable(getattr(self.body, "reset", None))
+
+    def rewind(self) -> None:
+        """Make the body ready to be sent again."""
+        reset = getattr(self.body, "reset", None)
+        if callable(reset):
+            reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer, read to its end."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def request_id(self) -> str:
+        """OSS's name for the request."""
+        return str(self.headers.get("x-oss-request-id", ""))
+
+
+class Exchange:
+    """Signs, sends, and turns every answer that is not a success into an exception.
+
+    Retries nothing, with two exceptions: a request refused because of the clock is signed again with the
+    server's time, and one refused because of an expired token is signed again with fresh credentials, each
+    once, and only if its body can be sent again. What was learned about the clock is kept.
+    """
+
+    def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:
+        self.connection = connection
+        self._http = http
+        self._clock_offset = timedelta(0)
+
+    def now(self) -> datetime:
+        """The time, as the server sees it as far as we know."""
+        return datetime.now(UTC) + self._clock_offset
+
+    async def read(self, call: Call, *, limit: int = MAX_XML_BYTES) -> Answer:
+        """Send the call and read its answer.
+
+        Raises
+        ------
+        OssmpError
+            Any of the tree; NotOSS if the answer is longer than ``limit`` bytes.
+        """
+        async with self.open(call) as response:
+            with self.transport_errors(call):
+                body = await _read_bounded(response, limit + 1)
+            if len(body) > limit:
+                raise NotOSS(
+                    f"{self._host(call)} sent more than {limit} bytes in answer to {call.operation}",
+                    hint="check that the endpoint is an OSS endpoint",
+                )
+            return Answer(response.status_code, response.headers, body)
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[httpx.Response]:
+        """Send the call; gives the successful answer with its body still unread."""
+        response = await self._send(call)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _send(self, call: Call) -> httpx.Response:
+        credentials = await self.connection.credentials.get()
+        replayed: set[type[OssmpError]] = set()
+        while True:
+            response = await self._transmit(call, credentials)
+            if response.is_success and response.status_code != 203:
+                if "x-oss-request-id" in response.headers or "etag" in response.headers:
+                    return response
+                await response.aclose()
+                raise _not_oss(self._host(call), call.operation, response)
+            error, moment = await self._refusal(call, credentials, response)
+            fresh = await self._remedy(error, credentials, moment)
+            if fresh is None or type(error) in replayed:
+                raise error
+            if not call.replayable():
+                # Whoever owns the body may send it again, now with the right clock or token.
+                error.retryable = True
+                raise error
+            replayed.add(type(error))
+            credentials = fresh
+            call.rewind()
+
+    async def _remedy(
+        self, error: OssmpError, used: Credentials, moment: datetime | None
+    ) -> Credentials | None:
+        """Correct what made OSS refuse the request; None if nothing could be corrected."""
+        if isinstance(error, ClockSkewed) and moment is not None:
+            offset = moment - datetime.now(UTC)
+            if abs(offset - self._clock_offset) < timedelta(seconds=5):
+                return None
+            self._clock_offset = offset
+            return used
+        if isinstance(error, CredentialsExpired):
+            provider = self.connection.credentials
+            try:
+                current = await provider.get()
+                if current == used:  # otherwise another request has fetched newer ones meanwhile
+                    current = await provider.refresh()
+            except CredentialsError as failure:
+                error.hint = f"fresh credentials could not be fetched either: {failure.message}"
+                return None
+            return current if current != used else None
+        return None
+
+    async def _transmit(self, call: Call, credentials: Credentials) -> httpx.Response:
+        request = self._build(call, credentials)
+        with self.transport_errors(call):
+            return await self._http.send(request, stream=True, follow_redirects=False)
+
+    def _build(self, call: Call, credentials: Credentials) -> httpx.Request:
+        connection = self.connection
+        endpoint = connection.endpoint
+        headers = {
+            "Host": endpoint.authority(call.bucket),
+            "User-Agent": connection.user_agent,
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **call.headers,
+        }
+        if isinstance(call.body, bytes):
+            if call.body or call.method in {"PUT", "POST"}:
+                headers["Content-Length"] = str(len(call.body))
+        elif call.length is not None:
+            headers["Content-Length"] = str(call.length)
+        else:
+            headers["Transfer-Encoding"] = "chunked"
+        headers |= self._signature(call, headers, credentials)
+        timeout = httpx.Timeout(connection.timeout, connect=connection.connect_timeout)
+        try:
+            return httpx.Request(
+                call.method,
+                endpoint.url(call.bucket, call.key, call.query),
+                headers=headers,
+                content=call.body if isinstance(call.body, bytes) else None,
+                stream=None if isinstance(call.body, bytes) else call.body,
+                extensions={"timeout": timeout.as_dict()},
+            )
+        except UnicodeEncodeError:
+            raise InputError(
+                f"a header of {call.operation} on {call.target} is not ASCII",
+                hint="pass it through ObjectOptions, which encodes it",
+            ) from None
+
+    def _signature(self, call: Call, headers: Mapping[str, str], credentials: Credentials) -> dict[str, str]:
+        connection = self.connection
+        if connection.signature == "v1":
+            return sign_v1(
+                call.method,
+                call.bucket,
+                call.key,
+                query=call.query,
+                headers=headers,
+                credentials=credentials,
+                now=self.now(),
+            )
+        return sign_v4(
+            call.method,
+            call.bucket,
+            call.key,
+            query=call.query,
+            headers=headers,
+            credentials=credentials,
+            now=self.now(),
+            region=connection.endpoint.region or "",
+        )
+
+    async def _refusal(
+        self, call: Call, credentials: Credentials, response: httpx.Response
+    ) -> tuple[OssmpError, datetime | None]:
+        """Read an answer that is not a success: the exception, and the server's clock."""
+        try:
+            with self.transport_errors(call):
+                body = await _read_bounded(response, MAX_ERROR_BYTES)
+        except OssmpError:
+            body = b""  # the status alone says what happened; a cut body does not change that
+        finally:
+            await response.aclose()
+        region = self.connection.endpoint.region
+        asked = Asked(call.operation, call.target, self._host(call), credentials, region)
+        return error_of(asked, response.status_code, response.headers, body), server_time(
+            response.headers, body
+        )
+
+    def _host(self, call: Call) -> str:
+        return self.connection.endpoint.authority(call.bucket)
+
+    @contextmanager
+    def transport_errors(self, call: Call) -> Iterator[None]:
+        """Turn httpx's exceptions into ours.
+
+        ``from None``: the frames below hold whole requests, tokens included, and IPython can be told
+        to print the variables of every frame.
+        """
+        host = self._host(call)
+        try:
+            yield
+        except OssmpError:
+            raise
+        except httpx.ConnectTimeout:
+            raise ConnectionTimeout(
+                f"no connection to {host} within {self.connection.connect_timeout:g} s",
+                hint="check endpoint, network and proxy, or give a longer connect_timeout",
+            ) from None
+        except httpx.PoolTimeout:
+            raise TransportError(
+                f"no connection to {host} became free within {self.connection.timeout:g} s",
+                hint="run fewer requests at a time, or give a longer timeout",
+            ) from None
+        except httpx.TimeoutException:
+            raise ResponseTimeout(
+                f"{host} did not answer {call.operation} within {self.connection.timeout:g} s",
+                hint="try again, or give a longer timeout or a smaller part size",
+            ) from None
+        except httpx.DecodingError:
+            raise NotOSS(f"{host} sent an answer to {call.operation} that cannot be decoded") from None
+        except httpx.InvalidURL:
+            raise InputError(
+                f"{call.target} makes no valid URL at {host}", hint="check endpoint and names"
+            ) from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _transport_error(error, host, call.operation, self.connection) from None
+
+
+async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
+    """Read at most ``limit`` bytes of a body."""
+    data = bytearray()
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) >= limit:
+            break
+    return bytes(data[:limit])
+
+
+def _not_oss(host: str, operation: str, response: httpx.Response) -> NotOSS:
+    kind = str(response.headers.get("content-type", "no type")).split(";")[0][:60]
+    return NotOSS(
+        f"{host} answered {operation} with HTTP {response.status_code}, but not as OSS does ({kind})",
+        status=response.status_code,
+        hint="check that the endpoint is an OSS endpoint and that no login page or proxy is in the way",
+    )
+
+
+def _transport_error(error: Exception, host: str, operation: str, connection: Connection) -> TransportError:
+    """Name the cause below httpx's exception, and what can be done about it."""
+    cause: BaseException | None = error
+    seen: list[BaseException] = []
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(one) for one in seen)
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in seen) or "CERTIFICATE_VERIFY" in text:
+        return TransportError(
+            f"the TLS certificate of {host} is not trusted",
+            retryable=False,
+            hint="check the endpoint, or set SSL_CERT_FILE to your organisation's certificates",
+        )
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return TransportError(
+            f"{host} does not speak TLS", retryable=False, hint="write the endpoint with http://"
+        )
+    if any(type(one).__name__ == "gaierror" for one in seen) or "getaddrinfo" in text:
+        return TransportError(
+            f"the host name {host} cannot be found",
+            hint="check endpoint, region and bucket name, and the network",
+        )
+    if isinstance(error, httpx.ProxyError):
+        return TransportError(f"the proxy refused the way to {host}", hint="check HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, httpx.ConnectError):
+        refused = any(isinstance(one, ConnectionRefusedError) for one in seen) or "attempts failed" in text
+        what = "refused the connection" if refused else "cannot be reached"
+        return TransportError(
+            f"{host} {what}", hint="check endpoint and port, and that the server is running"
+        )
+    return TransportError(
+        f"the connection to {host} broke during {operation} ({type(error).__name__})", hint="try again"
+    )
