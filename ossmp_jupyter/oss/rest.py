@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from ossmp_jupyter.errors import InputError, NotOSS
+from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.oss._calls import (
+    byte_range_header,
+    callback_answer,
+    content_md5,
+    given,
+    has_callback,
+    is_whole,
+    part_query,
+    required_etag,
+)
 from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
 from ossmp_jupyter.oss._heads import crc_of, etag_of, head_of
 from ossmp_jupyter.oss.address import check_bucket_name, check_key
@@ -107,9 +113,9 @@ class RestClient:
         headers: Strings = _NONE,
     ) -> PartResult:
         """Send one part, numbered 1 to 10000."""
-        query = _part_query(upload_id, part_number)
+        query = part_query(upload_id, part_number)
         answer = await self._object("UploadPart", "PUT", bucket, key, query, headers, body, length)
-        etag = _required_etag(answer, "UploadPart")
+        etag = required_etag(answer, "UploadPart")
         return PartResult(part_number, etag, crc_of(answer.headers), answer.request_id)
 
     async def upload_part_copy(
@@ -129,8 +135,8 @@ class RestClient:
         check_key(source_key)
         copy = {"x-oss-copy-source": f"/{source_bucket}/{quote(source_key, safe='/')}"}
         if byte_range is not None:
-            copy["x-oss-copy-source-range"] = _range(byte_range)
-        query = _part_query(upload_id, part_number)
+            copy["x-oss-copy-source-range"] = byte_range_header(byte_range)
+        query = part_query(upload_id, part_number)
         answer = await self._object("UploadPartCopy", "PUT", bucket, key, query, {**headers, **copy})
         etag, modified = read_copy_part(answer.body)
         content_range = answer.headers.get("content-range")
@@ -163,14 +169,14 @@ class RestClient:
                 "there are no parts to complete", hint="upload at least one part, which may be empty"
             )
         body = b"" if complete_all and not parts else write_complete_request(parts)
-        full = {**headers, **_content_md5(body)}
+        full = {**headers, **content_md5(body)}
         if body:
             full["Content-Type"] = "application/xml"
         query = {"uploadId": upload_id, "encoding-type": "url"}
         answer = await self._object("CompleteMultipartUpload", "POST", bucket, key, query, full, body)
         etag, location, callback = etag_of(answer.headers), "", None
-        if _has_callback(headers):
-            callback = _callback_answer(answer.body)
+        if has_callback(headers):
+            callback = callback_answer(answer.body)
         else:
             _, _, told, location = read_complete(answer.body)
             etag = etag or told
@@ -209,7 +215,7 @@ class RestClient:
             "upload-id-marker": upload_id_marker,
             "max-uploads": str(max_uploads),
         }
-        answer = await self._bucket("ListMultipartUploads", "GET", bucket, _given(query, "uploads"))
+        answer = await self._bucket("ListMultipartUploads", "GET", bucket, given(query, "uploads"))
         return read_uploads_page(answer.body)
 
     async def list_parts(
@@ -235,8 +241,8 @@ class RestClient:
             If the callback failed; the object is stored nevertheless.
         """
         answer = await self._object("PutObject", "PUT", bucket, key, _NONE, headers, body, length)
-        etag = _required_etag(answer, "PutObject")
-        callback = _callback_answer(answer.body) if _has_callback(headers) else None
+        etag = required_etag(answer, "PutObject")
+        callback = callback_answer(answer.body) if has_callback(headers) else None
         version = answer.headers.get("x-oss-version-id")
         return PutResult(etag, crc_of(answer.headers), version, callback, answer.request_id)
 
@@ -262,7 +268,7 @@ class RestClient:
         check_key(key)
         headers = {}
         if byte_range is not None:
-            headers = {"Range": _range(byte_range), "x-oss-range-behavior": "standard"}
+            headers = {"Range": byte_range_header(byte_range), "x-oss-range-behavior": "standard"}
         call = Call("GetObject", "GET", check_bucket_name(bucket), key, headers=headers)
         async with self._exchange.open(call) as response:
             yield ObjectStream(head_of(response.headers), self._chunks(call, response))
@@ -298,7 +304,7 @@ class RestClient:
             "start-after": start_after,
             "max-keys": str(max_keys),
         }
-        return read_objects_page((await self._bucket("ListObjectsV2", "GET", bucket, _given(query))).body)
+        return read_objects_page((await self._bucket("ListObjectsV2", "GET", bucket, given(query))).body)
 
     async def put_bucket(
         self, bucket: str, *, acl: str | None = None, storage_class: str | None = None
@@ -307,7 +313,7 @@ class RestClient:
         body = write_bucket_configuration(storage_class) if storage_class else b""
         headers = {"x-oss-acl": acl} if acl else {}
         if body:
-            headers |= {"Content-Type": "application/xml", **_content_md5(body)}
+            headers |= {"Content-Type": "application/xml", **content_md5(body)}
         await self._bucket("PutBucket", "PUT", bucket, _NONE, headers, body)
 
     async def delete_bucket(self, bucket: str) -> None:
@@ -344,7 +350,7 @@ class RestClient:
         """
         check_bucket_name(bucket)
         check_key(key)
-        if not _whole(expires) or expires < 1:
+        if not is_whole(expires) or expires < 1:
             raise InputError(f"a link is not valid for {expires!r} s", hint="give whole seconds, at least 1")
         credentials = await self.connection.credentials.get()
         now, endpoint = self._exchange.now(), self.connection.endpoint
@@ -400,55 +406,3 @@ class RestClient:
     ) -> Answer:
         check_bucket_name(bucket)
         return await self._exchange.read(Call(operation, method, bucket, "", query, headers, body))
-
-
-def _given(query: dict[str, str], *always: str) -> dict[str, str]:
-    return {name: value for name, value in query.items() if value or name in always}
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _part_query(upload_id: str, part_number: int) -> dict[str, str]:
-    if not _whole(part_number) or not 1 <= part_number <= 10_000:
-        raise InputError(f"the part number is {part_number!r}", hint="parts are numbered 1 to 10000")
-    return {"partNumber": str(part_number), "uploadId": upload_id}
-
-
-def _range(byte_range: tuple[int, int]) -> str:
-    first, last = byte_range
-    if not 0 <= first <= last:
-        raise InputError(
-            f"the byte range {first}-{last} is empty", hint="give first and last byte, both included"
-        )
-    return f"bytes={first}-{last}"
-
-
-def _content_md5(body: bytes) -> dict[str, str]:
-    digest = hashlib.md5(body, usedforsecurity=False).digest()
-    return {"Content-MD5": base64.b64encode(digest).decode()}
-
-
-def _required_etag(answer: Answer, operation: str) -> str:
-    etag = etag_of(answer.headers)
-    if not etag:
-        raise NotOSS(
-            f"the answer to {operation} has no ETag",
-            status=answer.status,
-            request_id=answer.request_id or None,
-            hint="check that the endpoint is OSS's own, and that nothing on the way removes headers",
-        )
-    return etag
-
-
-def _has_callback(headers: Strings) -> bool:
-    return any(name.lower() == "x-oss-callback" for name in headers)
-
-
-def _callback_answer(body: bytes) -> Any:
-    """The application's JSON; its text where it is none, for the object is stored either way."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode("utf-8", "replace")
