@@ -50,8 +50,11 @@ class Actions:
         panel.say(f"Aborting {row.name}…", upload=row.id)
         future = abort_upload(self._board, row.id)
 
-        def done(answered: Future[None]) -> None:
+        def done(answered: Future[bool]) -> None:
             if _failed(panel, row, "could not be aborted", answered):
+                return
+            if not answered.result():
+                panel.say(f"It was too late to abort {row.name}.", bad=True, upload=row.id)
                 return
             self._board.forget(row.upload_id)
             self._listed.pop(row.id, None)

@@ -32,7 +32,7 @@ _MOST = 100
 def matcher_for(shell: InteractiveShell) -> Any:
     """Make the completion matcher of one shell, for ``shell.Completer.custom_matchers``."""
 
-    @context_matcher(identifier="ossmp_jupyter.options")
+    @context_matcher(identifier="ossmp_jupyter.options")  # type: ignore[untyped-decorator]
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
         found = _LINE.search(context.text_until_cursor)
         if found is None:

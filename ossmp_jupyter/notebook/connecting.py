@@ -86,7 +86,7 @@ def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> os
 def _make_bucket(session: Session, connection: oss.Connection) -> None:
     try:
         wait_future(
-            manager.call(lambda client: client.put_bucket(connection.bucket), connection), session.shell
+            manager.call(lambda client: client.put_bucket(connection.bucket or ""), connection), session.shell
         )
     except OssmpError as error:
         if error.code not in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError, NoSuchUpload, OssmpError
 from ossmp_jupyter.notebook.board import Board, list_bucket
@@ -18,6 +18,7 @@ from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal
 from ossmp_jupyter.transfer.progress import State
+from ossmp_jupyter.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "abort_upload",
-    "connection_for",
     "connection_now",
     "find_in_bucket",
     "list_parts",
@@ -35,8 +35,8 @@ __all__ = [
     "resume_upload",
 ]
 
-T = TypeVar("T")
 _ABORT_ROUNDS = 3  # a part that was in flight may arrive after the first abort
+_PART = 8 * MIB  # where neither journal nor stored parts say how large they are
 
 
 def connection_now() -> Connection:
@@ -61,27 +61,6 @@ def connection_now() -> Connection:
     return made
 
 
-def connection_for(bucket: str) -> Connection:
-    """The connection in use, with ``bucket`` as its bucket."""
-    current = connection_now()
-    return current if current.bucket == bucket else replace(current, bucket=bucket)
-
-
-def _call(factory: Callable[[OSSClient], Coroutine[Any, Any, T]], bucket: str) -> Future[T]:
-    return manager.call(factory, connection_for(bucket))
-
-
-def _unknown(text: str) -> InputError:
-    return InputError(f"no upload {text!r} is known here", hint="%oss_uploads shows them with their IDs")
-
-
-def _other(board: Board, text: str) -> Unfinished:
-    found = board.other(text, connection_now())
-    if found is None:
-        raise _unknown(text)
-    return found
-
-
 def find_in_bucket(text: str) -> Future[list[Unfinished]]:
     """Ask the connected bucket which unfinished uploads have an ID that begins with ``text``.
 
@@ -92,7 +71,7 @@ def find_in_bucket(text: str) -> Future[list[Unfinished]]:
     """
     current = connection_now()
     if current.bucket is None:
-        raise _unknown(text)
+        raise InputError(f"no upload {text!r} is known here", hint="%oss_uploads shows them with their IDs")
     answer: Future[list[Unfinished]] = Future()
 
     def done(listed: Future[list[Unfinished]]) -> None:
@@ -106,42 +85,47 @@ def find_in_bucket(text: str) -> Future[list[Unfinished]]:
     return answer
 
 
-def abort_upload(board: Board, text: str) -> Future[None]:
-    """Abort one upload and confirm that its parts are gone; done when they are."""
+def abort_upload(board: Board, text: str) -> Future[bool]:
+    """Abort one upload and confirm that its parts are gone; False when it was too late."""
     handle = board.live(text)
-    if handle is not None and not (handle.future.done() and handle.upload_id):
+    if handle is not None and not handle.future.done():
         return handle.abort()
     if handle is not None and handle.state in (State.DONE, State.ABORTED):
         raise InputError(f"{handle.name} is {handle.state.value} already", hint="there is nothing to abort")
-    if handle is not None and handle.upload_id:
-        bucket, _, key = handle.address.removeprefix("oss://").partition("/")
-        ended = Unfinished(handle.upload_id, bucket, key, journal=_journal_of(board, handle.upload_id))
-        return _call(lambda client: _abort(client, ended), bucket)
-    other = _other(board, text)
-    return _call(lambda client: _abort(client, other), other.bucket)
+    return manager.call(_abort_of(_unfinished(board, text, handle)), connection_now())
 
 
-def _journal_of(board: Board, upload_id: str) -> str | None:
-    found = board.other(upload_id, None)
-    return found.journal if found else None
+def _unfinished(board: Board, text: str, handle: Upload | None) -> Unfinished:
+    """What an ID means when no running handle owns it; a failed handle's upload is such a one."""
+    upload_id = handle.upload_id if handle is not None else None
+    found = board.other(upload_id or text, connection_now())
+    if found is not None:
+        return found
+    if handle is None or upload_id is None:
+        raise InputError(f"no upload {text!r} is known here", hint="%oss_uploads shows them with their IDs")
+    return Unfinished(upload_id, handle.request.bucket, handle.request.key, source=handle.request.source.path)
 
 
-async def _abort(client: OSSClient, upload: Unfinished) -> None:
-    journal = Journal(Path(upload.journal)) if upload.journal else None
-    if journal is not None:
-        journal.acquire()  # another kernel that is sending to it must abort it itself
-    try:
-        for _ in range(_ABORT_ROUNDS):
-            try:
-                await client.abort_multipart_upload(upload.key, upload.upload_id)
-                await client.list_parts(upload.key, upload.upload_id, max_parts=1)
-            except NoSuchUpload:
-                break
+def _abort_of(upload: Unfinished) -> Callable[[OSSClient], Coroutine[Any, Any, bool]]:
+    async def abort(client: OSSClient) -> bool:
+        journal = Journal(Path(upload.journal)) if upload.journal else None
         if journal is not None:
-            journal.remove()
-    finally:
-        if journal is not None:
-            journal.close()
+            journal.acquire()  # another kernel that is sending to it must abort it itself
+        try:
+            for _ in range(_ABORT_ROUNDS):
+                try:
+                    await client.abort_multipart_upload(upload.address, upload.upload_id)
+                    await client.list_parts(upload.address, upload.upload_id, max_parts=1)
+                except NoSuchUpload:
+                    break
+            if journal is not None:
+                journal.remove()
+        finally:
+            if journal is not None:
+                journal.close()
+        return True
+
+    return abort
 
 
 def list_parts(board: Board, text: str) -> Future[list[PartInfo]]:
@@ -149,23 +133,20 @@ def list_parts(board: Board, text: str) -> Future[list[PartInfo]]:
     handle = board.live(text)
     if handle is not None and not handle.future.done():
         return handle.parts_async()
-    if handle is not None and handle.upload_id and handle.state is not State.DONE:
-        bucket, _, key = handle.address.removeprefix("oss://").partition("/")
-        return _call(lambda client: _parts(client, key, handle.upload_id or ""), bucket)
-    if handle is not None:
+    if handle is not None and handle.state in (State.DONE, State.ABORTED):
         raise InputError(
             f"{handle.name} is {handle.state.value}, so OSS holds no parts of it any more",
             hint=f"%oss_head {handle.address} shows the object" if handle.state is State.DONE else None,
         )
-    other = _other(board, text)
-    return _call(lambda client: _parts(client, other.key, other.upload_id), other.bucket)
+    upload = _unfinished(board, text, handle)
+    return manager.call(lambda client: _parts(client, upload), connection_now())
 
 
-async def _parts(client: OSSClient, key: str, upload_id: str) -> list[PartInfo]:
-    return [part async for part in client.iter_parts(key, upload_id)]
+async def _parts(client: OSSClient, upload: Unfinished) -> list[PartInfo]:
+    return [part async for part in client.iter_parts(upload.address, upload.upload_id)]
 
 
-def resume_upload(board: Board, text: str, file: str | None = None, **options: Any) -> Upload:
+def resume_upload(board: Board, text: str, file: str | None = None, part_size: int = 0) -> Upload:
     """Go on with a paused, failed or earlier upload; returns the handle that runs it.
 
     Raises
@@ -179,51 +160,54 @@ def resume_upload(board: Board, text: str, file: str | None = None, **options: A
         return handle
     if handle is not None and handle.state in (State.DONE, State.ABORTED):
         raise InputError(f"{handle.name} is {handle.state.value}", hint="there is nothing to resume")
-    upload = board.other(
-        handle.upload_id if handle is not None and handle.upload_id else text, connection_now()
-    )
-    if upload is None and handle is not None and handle.upload_id:
-        bucket, _, key = handle.address.removeprefix("oss://").partition("/")
-        upload = Unfinished(handle.upload_id, bucket, key)
-    if upload is None:
-        raise _unknown(text)
-    return _restart(board, upload, file, handle, options)
-
-
-def _restart(
-    board: Board, upload: Unfinished, file: str | None, handle: Upload | None, options: dict[str, Any]
-) -> Upload:
-    source = file or upload.source or (handle.checkpoint.file if handle and handle.checkpoint else None)
+    if handle is not None and file is None:
+        return _again(handle)
+    upload = _unfinished(board, text, handle)
+    source = file or upload.source
     if source is None:
         raise InputError(
             f"nothing on this machine says which file upload {upload.upload_id} was made of",
             hint=f"name it: %oss_resume {upload.upload_id} FILE",
         )
     source = os.path.expanduser(source)
-    connection = connection_for(upload.bucket)
-    checkpoint: str | Checkpoint
-    if upload.journal:
-        checkpoint = upload.journal
-    elif handle is not None and handle.checkpoint is not None:
-        checkpoint = handle.checkpoint
-    else:
-        part_size = upload.part_size
-        checkpoint = Checkpoint(
-            source,
-            upload.bucket,
-            upload.key,
-            upload.size,
-            part_size,
-            upload.upload_id,
-            (),
-            connection.identity,
-        )
-    started = manager.upload(source, upload.address, connection=connection, checkpoint=checkpoint, **options)
+    connection = connection_now()
+    checkpoint: str | Checkpoint = upload.journal or Checkpoint(
+        source,
+        upload.bucket,
+        upload.key,
+        os.path.getsize(source) if os.path.isfile(source) else 0,
+        upload.part_size or part_size or _PART,
+        upload.upload_id,
+        endpoint=connection.identity,
+    )
+    started = manager.upload(source, upload.address, connection=connection, checkpoint=checkpoint)
     board.forget(upload.upload_id)
     return started
 
 
-async def part_size_of(client: OSSClient, upload: Unfinished) -> int:
+def _again(handle: Upload) -> Upload:
+    """Run a failed upload of this kernel again, with the options it was begun with."""
+    request = handle.request
+    if request.source.path is None:
+        raise InputError(f"{handle.name} is not a file", hint="run the cell that began it again")
+    options = {field.name: getattr(request.options, field.name) for field in fields(request.options)}
+    return manager.upload(
+        request.source.path,
+        request.address,
+        connection=request.connection,
+        checkpoint=str(request.journal) if request.journal else handle.checkpoint or False,
+        part_size=request.part_size,
+        parallel=request.parallel,
+        simple=request.simple,
+        progress=request.progress,
+        **options,
+    )
+
+
+def part_size_of(upload: Unfinished) -> Future[int]:
     """The part size that an upload was begun with, as its stored parts show it; 0 when there are none."""
-    sizes = [part.size for part in await _parts(client, upload.key, upload.upload_id)]
-    return max(sizes, default=0)
+
+    async def ask(client: OSSClient) -> int:
+        return max((part.size for part in await _parts(client, upload)), default=0)
+
+    return manager.call(ask, connection_now())

@@ -27,9 +27,7 @@ def load(shell: InteractiveShell) -> None:
     configurables.append(magics)
     matcher = matcher_for(shell)
     magics.matcher = matcher
-    completer = shell.Completer
-    if completer is not None:
-        completer.custom_matchers.append(matcher)
+    shell.Completer.custom_matchers.append(matcher)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -42,7 +40,7 @@ def unload(shell: InteractiveShell) -> None:
     configurables: list[Any] = shell.configurables
     if magics in configurables:
         configurables.remove(magics)
-    matchers: list[Any] = shell.Completer.custom_matchers if shell.Completer else []
+    matchers: list[Any] = getattr(shell.Completer, "custom_matchers", [])
     if magics.matcher in matchers:
         matchers.remove(magics.matcher)
     magics.close()

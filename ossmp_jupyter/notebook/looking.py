@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.notebook.board import from_journals, list_bucket, merge
-from ossmp_jupyter.notebook.engine import connection_for, connection_now, list_parts
+from ossmp_jupyter.notebook.engine import connection_now, list_parts
 from ossmp_jupyter.notebook.rows import Unfinished, text_table
 from ossmp_jupyter.notebook.uploading import locate
 from ossmp_jupyter.notebook.waiting import wait_future
@@ -49,11 +49,8 @@ def show_uploads(session: Session, args: argparse.Namespace) -> None:
             print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
     asked = connection.bucket if connection is not None and listed is not None else None
     session.board.set_unfinished(merge(journals, listed or [], asked if not args.prefix else None))
-    if mode in ("auto", "widget"):
-        from IPython.display import display
-
-        display(session.panel.view())  # type: ignore[no-untyped-call]
-    elif mode == "text":
+    session.cell(None, mode)
+    if mode == "text":
         print(text_table(session.board.rows()))
 
 
@@ -70,7 +67,7 @@ def show_head(session: Session, args: argparse.Namespace) -> Any:
     """Print an object's metadata and return it."""
     connection = connection_now()
     bucket, key = resolve_target(connection, args.key, None)
-    result = wait_future(manager.call(lambda client: client.head(key), connection_for(bucket)), session.shell)
+    result = wait_future(manager.call(lambda client: client.head(args.key), connection), session.shell)
     if not args.quiet:
         print(head_table(f"oss://{bucket}/{key}", result))
     return session.shown(result)

@@ -70,9 +70,9 @@ function draw(hub, only, el) {
     send(verb, chosen);
   }
   function enable() {
-    const can = chosen && own.has(chosen) ? own.get(chosen).data.can : "";
+    const can = chosen && own.has(chosen) ? own.get(chosen).data.can || "" : "";
     for (const [b, letter] of buttons) b.disabled = !can.includes(letter);
-    if (asked && (!own.has(asked) || !own.get(asked).data.can.includes("A"))) confirmed(null);
+    if (asked && (!own.has(asked) || !(own.get(asked).data.can || "").includes("A"))) confirmed(null);
   }
   function choose(id) {
     chosen = id;
@@ -107,7 +107,7 @@ function draw(hub, only, el) {
     return row;
   }
   function paint(row) {
-    const d = row.data;
+    const d = { error: "", speed: "", eta: "", parts: "", size: "", upload_id: "", can: "", percent: 0, ...row.data };
     row.tr.dataset.state = d.state;
     row.tr.dataset.uploadId = d.upload_id;
     row.radio.setAttribute("aria-label", "Select " + d.name + ", " + d.words);

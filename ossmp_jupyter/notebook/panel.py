@@ -26,7 +26,7 @@ __all__ = ["Hub", "Panel", "PanelView"]
 log = logging.getLogger(__name__)
 _HERE = resources.files(__package__)
 _HEARTBEAT = 2.0
-_KEPT_ROWS = 12  # in the saved notebook
+_KEPT_ROWS = 8  # in the saved notebook
 
 _VIEW = """export default { async render({ model, el }) {
   const hub = await model.widget_manager.get_model(model.get("hub"));
@@ -37,11 +37,17 @@ _VIEW = """export default { async render({ model, el }) {
 } };"""
 
 
+def _read(name: str) -> str:
+    # every saved notebook carries these texts, so they go without indentation and comments
+    lines = (line.strip() for line in _HERE.joinpath(name).read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
 class Hub(anywidget.AnyWidget):
     """The one model that talks: rows out, clicks in. It is never displayed itself."""
 
-    _esm = _HERE.joinpath("panel.js").read_text(encoding="utf-8")
-    _css = _HERE.joinpath("panel.css").read_text(encoding="utf-8")
+    _esm = _read("panel.js")
+    _css = _read("panel.css")
     key = traitlets.Unicode().tag(sync=True)
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
 
@@ -92,6 +98,8 @@ class Panel:
         ``act(panel, verb, upload_id, page)`` for a click; hands over to the engine and returns at once.
     hz : float
         Ticks per second while something moves.
+    at_rest : callable
+        Called on the ticker's thread whenever the last moving upload has come to rest.
     """
 
     def __init__(
@@ -99,12 +107,14 @@ class Panel:
         rows: Callable[[], list[Row]],
         act: Callable[[Panel, str, str, int], None],
         hz: float = 5.0,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.hub = Hub(key=secrets.token_hex(8))
         self.board_rows = rows
         self.seen = threading.Event()  # the page's script said hello: somebody looks
         self._act = act
         self._hz = hz
+        self._at_rest = at_rest
         self._hidden = False
         self._lock = threading.Lock()
         self._sent: dict[str, Row] = {}
@@ -160,7 +170,7 @@ class Panel:
     def tick(self, rows: list[Row], *, everything: bool = False) -> None:
         """Send what changed since the last tick; a heartbeat when nothing did for a while."""
         with self._lock:
-            active = any("P" in row.can or row.state in ("completing", "verifying") for row in rows)
+            active = any(row.moving for row in rows)
             changed = [row for row in rows if everything or self._sent.get(row.id) != row]
             order = [row.id for row in rows]
             now = time.monotonic()
@@ -180,6 +190,7 @@ class Panel:
             self._send(content)
         if finished:
             self._keep(rows)
+            self._at_rest()
 
     def _keep(self, rows: list[Row]) -> None:
         self.hub.rows = [row.payload() for row in rows[:_KEPT_ROWS]]
@@ -200,7 +211,7 @@ class Panel:
 
     # -- from the page ------------------------------------------------------------------------
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        # Prints and exceptions in widget handlers are invisible in Jupyter: all of it goes to the status line.
+        # Prints and exceptions in widget handlers are invisible in Jupyter: the status line shows them.
         try:
             kind = content.get("t")
             if kind == "hello":

@@ -34,7 +34,7 @@ _WORDS = {
     State.COMPLETING: "completing",
     State.VERIFYING: "verifying",
     State.DONE: "done",
-    State.FAILED: "failed, can be resumed",
+    State.FAILED: "failed",
     State.ABORTED: "aborted",
     State.SOURCE_CHANGED: "source changed, not completed",
 }
@@ -85,9 +85,14 @@ class Row:
     error: str = ""
     can: str = ""
 
+    @property
+    def moving(self) -> bool:
+        """Whether something may change by itself."""
+        return "P" in self.can or self.state in (State.COMPLETING.value, State.VERIFYING.value)
+
     def payload(self) -> dict[str, Any]:
-        """The row as the panel's script takes it."""
-        return asdict(self)
+        """The row as the panel's script takes it; empty values are left out."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def words(state: State) -> str:
@@ -121,6 +126,9 @@ def row_of(handle: Upload) -> Row:
     said = words(p.state)
     if p.state is State.DONE and handle.result is not None:
         said = "done, verified" if handle.result.verified else "done, not verified by the server"
+    elif p.state is State.FAILED and handle.upload_id:
+        said = "failed, can be resumed"
+    problem = p.error or (str(handle.error) if handle.error is not None else "")
     return Row(
         id=handle.id,
         upload_id=handle.upload_id or "",
@@ -134,7 +142,7 @@ def row_of(handle: Upload) -> Row:
         eta=format_duration(p.eta) if running and p.eta is not None else "",
         parts=f"{p.parts_done}/{p.parts_total}" if p.parts_total else "",
         retries=p.retries,
-        error=p.error or (str(handle.error) if handle.error is not None else ""),
+        error="" if p.state in (State.DONE, State.ABORTED) else problem,
         can=_can(p, handle.upload_id),
     )
 
@@ -160,13 +168,16 @@ def final_line(result: UploadResult) -> str:
 
     Examples
     --------
-    >>> final_line(UploadResult("b", "k", 209715200, "9C-25", 1, True, 9.8, 25))
+    >>> result = UploadResult("b", "k", 200 << 20, "9C-25", 1, True, 9.8, 25, bytes_sent=200 << 20)
+    >>> final_line(result)
     'oss://b/k  200.0 MiB in 9.8 s, 20.4 MiB/s, 25 parts, CRC-64 verified, ETag 9C-25'
     """
-    sent = result.bytes_sent or result.size
-    pieces = [f"{format_size(result.size)} in {format_duration(result.elapsed)}"]
-    if result.elapsed > 0:
-        pieces.append(format_speed(sent / result.elapsed))
+    if result.already_published:
+        pieces = [f"{format_size(result.size)} already published, nothing sent"]
+    else:
+        pieces = [f"{format_size(result.size)} in {format_duration(result.elapsed)}"]
+        if result.elapsed > 0:
+            pieces.append(format_speed(result.bytes_sent / result.elapsed))
     pieces.append(f"{result.parts} part{'' if result.parts == 1 else 's'}")
     if result.parts_kept:
         pieces[-1] += f" ({result.parts_kept} kept from before)"
@@ -174,6 +185,8 @@ def final_line(result: UploadResult) -> str:
         pieces.append(f"{result.retries} retr{'y' if result.retries == 1 else 'ies'}")
     pieces.append("CRC-64 verified" if result.verified else "CRC-64 not verified by the server")
     pieces.append(f"ETag {result.etag}")
+    if result.callback_error:
+        pieces.append(f"but the callback failed: {result.callback_error}")
     return f"{result.address}  {', '.join(pieces)}"
 
 

@@ -10,7 +10,6 @@ from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.notebook.actions import Actions
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.options import UI_MODES
-from ossmp_jupyter.notebook.rows import html_table, row_of, text_table
 from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, TextBars, terminal
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ class Session:
         self.local: LocalHandle | None = None
         self._panel: Panel | None = None
         self._quiet: tuple[object, int] | None = None
+        self._unsettled: list[Cell] = []
 
     @property
     def in_kernel(self) -> bool:
@@ -58,15 +58,27 @@ class Session:
         if self._panel is None:
             from ossmp_jupyter.notebook.panel import Panel
 
-            self._panel = Panel(self.board.rows, self.actions, hz=float(self.settings.refresh))
+            self._panel = Panel(
+                self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self._settle
+            )
         return self._panel
 
-    def cell(self, handles: Sequence[Upload], mode: str) -> Cell:
-        """Show uploads in the running cell."""
-        return Cell(self, handles, mode)
+    def cell(self, handles: Sequence[Upload] | None, mode: str) -> Cell:
+        """Show uploads in the running cell; all uploads for None."""
+        cell = Cell(self, handles, mode)
+        if cell.has_view:
+            self._unsettled.append(cell)
+        return cell
+
+    def _settle(self) -> None:
+        # On the ticker's thread: an update finds its display by ID, whatever cell runs now.
+        for cell in list(self._unsettled):
+            if cell.at_rest:
+                self._unsettled.remove(cell)
+                cell.settle()
 
     def shown(self, value: object) -> Any:
-        """Return ``value``, and keep the cell from displaying it again: a table of it stands there already."""
+        """Return ``value``, and keep the cell from displaying it: its text stands there already."""
         formatter = self.shell.display_formatter
         if formatter is not None:
             self._quiet = (value, self.shell.execution_count)
@@ -89,19 +101,29 @@ class Session:
 
 
 class Cell:
-    """The display of one cell: a view of the panel, or text; settled when the cell ends."""
+    """The display of one cell: a view of the panel, or text; settled when its uploads rest."""
 
-    def __init__(self, session: Session, handles: Sequence[Upload], mode: str) -> None:
+    def __init__(self, session: Session, handles: Sequence[Upload] | None, mode: str) -> None:
         self._session = session
-        self._handles = handles
+        self._ids = None if handles is None else [handle.id for handle in handles]
         self._display: Any = None
         self._view: Any = None
         if mode in ("auto", "widget"):
             from IPython.display import display
 
-            self._view = session.panel.view([handle.id for handle in handles])
+            self._view = session.panel.view(self._ids)
             self._display = display(self._view, display_id=True)  # type: ignore[no-untyped-call]
         self.reporter = self._reporter(mode)
+
+    @property
+    def has_view(self) -> bool:
+        """Whether the cell shows the panel."""
+        return self._view is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing that the view shows is moving."""
+        return not any(row.moving for row in self._view.shown())
 
     def _reporter(self, mode: str) -> Reporter:
         if mode == "auto":
@@ -111,14 +133,9 @@ class Cell:
         return Silent()
 
     def settle(self) -> None:
-        """Put the final state into what the notebook file keeps."""
+        """Put the state as it is now into what the notebook file keeps."""
         if self._view is None:
             return
         self._session.panel.settle()
-        rows = [row_of(handle) for handle in self._handles]
         data, metadata = self._view._repr_mimebundle_()
-        self._display.update(
-            {**data, "text/plain": text_table(rows), "text/html": html_table(rows)},
-            metadata=metadata,
-            raw=True,
-        )
+        self._display.update(data, metadata=metadata, raw=True)

@@ -14,8 +14,8 @@ def render(error: BaseException) -> list[str]:
 
     Examples
     --------
-    >>> render(OssmpError("the part size is 1 KiB", hint="give at least 100 KiB", request_id="5F2A", status=400))
-    ['OssmpError: the part size is 1 KiB', '  → give at least 100 KiB', '  HTTP 400, request ID 5F2A']
+    >>> render(OssmpError("the bucket is gone", hint="create it", request_id="5F2A", status=404))
+    ['OssmpError: the bucket is gone', '  → create it', '  HTTP 404, request ID 5F2A']
     """
     if not isinstance(error, OssmpError):
         return [f"{type(error).__name__}: {error}" if str(error) else type(error).__name__]

@@ -25,7 +25,8 @@ def progress_line(name: str, p: Progress) -> str:
 
     Examples
     --------
-    >>> progress_line("a.bin", Progress(State.UPLOADING, total=1 << 20, confirmed=1 << 19, speed=1 << 18, eta=2))
+    >>> half = Progress(State.UPLOADING, total=1 << 20, confirmed=1 << 19, speed=1 << 18, eta=2)
+    >>> progress_line("a.bin", half)
     'a.bin: 50 %, 512.0 KiB of 1.0 MiB, 256.0 KiB/s, 2.0 s left'
     """
     pieces = [f"{int(100 * p.fraction)} %", f"{format_size(p.confirmed)} of {format_size(p.total)}"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.notebook.engine import (
     abort_upload,
-    connection_for,
     connection_now,
     find_in_bucket,
     part_size_of,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ossmp_jupyter.notebook.session import Session
+    from ossmp_jupyter.oss.connection import Connection
     from ossmp_jupyter.transfer.manager import Upload
 
 __all__ = ["abort", "locate", "pause", "resume", "upload", "wait"]
@@ -37,14 +38,7 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
         raise InputError(f"-o {args.output!r} is not a variable's name")
     mode = "none" if args.quiet else session.ui(args.ui)
     connection = connection_now()
-    handles: list[Upload] = []
-    try:
-        for source in sources:
-            handles.append(manager.upload(source, target, connection=connection, **options))
-    except BaseException:
-        for handle in handles:  # all or none: a bad second source must not leave the first running
-            handle.abort()
-        raise
+    handles = _start(sources, target, connection, options)
     many = len(sources) > 1
     _store(session, args.output, handles if many else handles[0])
     result = _follow(session, handles, mode, background=args.background, quiet=args.quiet)
@@ -52,6 +46,23 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
     if not args.background:
         _store(session, args.output, value)
     return None if args.quiet and args.output else session.shown(value)
+
+
+def _start(
+    sources: Sequence[str], target: str, connection: Connection, options: dict[str, Any]
+) -> list[Upload]:
+    """Start all, or none: a bad second source must not leave the first one running."""
+    before = manager.uploads()
+    handles: list[Upload] = []
+    try:
+        for source in sources:
+            handles.append(manager.upload(source, target, connection=connection, **options))
+    except BaseException:
+        for handle in handles:
+            if handle not in before:
+                handle.abort()
+        raise
+    return handles
 
 
 def wait(session: Session, args: argparse.Namespace) -> Any:
@@ -71,8 +82,7 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     """Go on with an upload and wait for it."""
     mode = "none" if args.quiet else session.ui(args.ui)
     locate(session, args.id)
-    options = _resume_options(session, args)
-    handle = resume_upload(session.board, args.id, args.file, **options)
+    handle = resume_upload(session.board, args.id, args.file, _stored_part_size(session, args))
     result = _follow(session, [handle], mode, background=args.background, quiet=args.quiet)
     return session.shown(result[0])
 
@@ -91,7 +101,8 @@ def abort(session: Session, args: argparse.Namespace) -> None:
     locate(session, args.id)
     handle = session.board.live(args.id)
     known = handle or session.board.other(args.id, connection_now())
-    wait_future(abort_upload(session.board, args.id), session.shell)
+    if not wait_future(abort_upload(session.board, args.id), session.shell):
+        raise InputError(f"it is too late to abort {args.id}", hint="the object is published, or about to be")
     if known is not None:
         session.board.forget(known.upload_id or "")
         print(f"aborted the upload to {known.address}; its parts are deleted")
@@ -112,16 +123,12 @@ def locate(session: Session, text: str) -> None:
     session.board.set_unfinished([*session.board.unfinished, *found])
 
 
-def _resume_options(session: Session, args: argparse.Namespace) -> dict[str, Any]:
-    if session.board.live(args.id):
-        return {}
+def _stored_part_size(session: Session, args: argparse.Namespace) -> int:
+    """Ask OSS how large the parts are, where no checkpoint on this machine says so."""
+    if session.board.live(args.id) or not args.file:
+        return 0
     other = session.board.other(args.id, connection_now())
-    if other is None or other.journal or not args.file:
-        return {}
-    size = wait_future(
-        manager.call(lambda client: part_size_of(client, other), connection_for(other.bucket)), session.shell
-    )
-    return {"part_size": size} if size else {}
+    return 0 if other is None or other.journal else wait_future(part_size_of(other), session.shell)
 
 
 def _live(session: Session, text: str) -> Upload:
@@ -141,14 +148,18 @@ def _follow(
         wait_uploads(handles, session.shell, cell.reporter)
     finally:
         cell.settle()
-    errors = [error for handle in handles if (error := handle.future.exception()) is not None]
+    _warn(handles)
     if not quiet:
         for handle in handles:
             if handle.result is not None:
                 print(final_line(handle.result))
-    if errors:
-        raise errors[0]
-    return [handle.future.result() for handle in handles]
+    return [handle.wait() for handle in handles]  # all have ended: the first failure is raised
+
+
+def _warn(handles: Sequence[Upload]) -> None:
+    for handle in handles:
+        if handle.warning:
+            print(f"warning: {handle.name}: {handle.warning}", file=sys.stderr)
 
 
 def _store(session: Session, name: str | None, value: object) -> None:
