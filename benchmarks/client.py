@@ -1,7 +1,7 @@
 """One upload of one file by one client, in its own process; prints one JSON line.
 
-``python -m benchmarks.client NAME FILE PART_SIZE PARALLEL BASE_URL``. Imports and the making of the client are
-outside the measured window; everything from Initiate to Complete is inside.
+``python -m benchmarks.client NAME FILE PART_SIZE PARALLEL BASE_URL``. Imports and the making of the client
+are outside the measured window; everything from Initiate to Complete is inside.
 """
 
 from __future__ import annotations

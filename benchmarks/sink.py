@@ -111,8 +111,7 @@ class Connection:
         elif method == "POST" and "uploads" in query:
             upload = f"{os.getpid():08X}{next(_ids):024X}"
             self.store.uploads[upload] = {}
-            self.reply(200, xml=f"<InitiateMultipartUploadResult>{names(url.path)}<UploadId>{upload}</UploadId>"
-                                "</InitiateMultipartUploadResult>")  # fmt: skip
+            self.document("InitiateMultipartUploadResult", names(url.path), f"<UploadId>{upload}</UploadId>")
         elif method == "POST" and upload in self.store.uploads:
             self.complete(url.path, upload)
         elif method == "GET" and upload in self.store.uploads:
@@ -142,29 +141,37 @@ class Connection:
             for size, _, one in parts:
                 crc = crc64_combine(crc, one, size)
         self.store.objects[path] = (sum(part[0] for part in parts), etag, crc)
-        self.reply(200, etag=etag, crc=crc, xml=f"<CompleteMultipartUploadResult><Location>http://sink{path}</Location>"
-                   f'{names(path)}<ETag>"{etag}"</ETag></CompleteMultipartUploadResult>')  # fmt: skip
+        where, quoted = f"<Location>http://sink{path}</Location>", f'<ETag>"{etag}"</ETag>'
+        self.document("CompleteMultipartUploadResult", where, names(path), quoted, etag=etag, crc=crc)
 
     def list_parts(self, path: str, upload: str, query: dict[str, str]) -> None:
         after, most = int(query.get("part-number-marker") or 0), int(query.get("max-parts") or 1000)
         numbers = [number for number in sorted(self.store.uploads[upload]) if number > after]
         page = numbers[:most]
-        xml = "".join(self.part_xml(number, *self.store.uploads[upload][number]) for number in page)
-        self.reply(200, xml=f"<ListPartsResult>{names(path)}<UploadId>{upload}</UploadId>"
-                   f"<NextPartNumberMarker>{page[-1] if page else 0}</NextPartNumberMarker><MaxParts>{most}</MaxParts>"
-                   f"<IsTruncated>{str(len(numbers) > most).lower()}</IsTruncated>{xml}</ListPartsResult>")  # fmt: skip
+        self.document(
+            "ListPartsResult",
+            names(path),
+            f"<UploadId>{upload}</UploadId><MaxParts>{most}</MaxParts>",
+            f"<NextPartNumberMarker>{page[-1] if page else 0}</NextPartNumberMarker>",
+            f"<IsTruncated>{str(len(numbers) > most).lower()}</IsTruncated>",
+            *(self.part_xml(number, *self.store.uploads[upload][number]) for number in page),
+        )
 
     def part_xml(self, number: int, size: int, etag: str, crc: int) -> str:
         extra = f"<HashCrc64ecma>{crc}</HashCrc64ecma>" if self.with_crc else ""
-        return (f"<Part><PartNumber>{number}</PartNumber><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-                f'<ETag>"{etag}"</ETag><Size>{size}</Size>{extra}</Part>')  # fmt: skip
+        when = "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        what = f'<PartNumber>{number}</PartNumber>{when}<ETag>"{etag}"</ETag><Size>{size}</Size>'
+        return f"<Part>{what}{extra}</Part>"
+
+    def document(self, name: str, *content: str, etag: str = "", crc: int = 0) -> None:
+        self.reply(200, etag=etag, crc=crc, xml=f"<{name}>{''.join(content)}</{name}>")
 
     def reply(
         self, status: int, *, etag: str = "", crc: int = 0, xml: str = "", length: int | None = None
     ) -> None:
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode() if xml else b""
         lines = [f"HTTP/1.1 {status} Sink", "Server: AliyunOSS", f"x-oss-request-id: {next(_ids):024X}"]
-        lines += ["Date: Thu, 01 Jan 2026 00:00:00 GMT"]
+        lines.append("Date: Thu, 01 Jan 2026 00:00:00 GMT")
         if etag:
             lines += [f'ETag: "{etag}"', "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT"]
             if self.with_crc:
