@@ -52,7 +52,9 @@ def authenticate(call: Call) -> None:
     elif by_url_v1:
         _check_url_v1(call, query)
     elif authorization is None:
-        raise access_denied("You have no right to access this object because of bucket acl.", ec="0003-00000001")
+        raise access_denied(
+            "You have no right to access this object because of bucket acl.", ec="0003-00000001"
+        )
     elif authorization.startswith(ALGORITHM_V4):
         _check_header_v4(call, authorization, query)
     else:
@@ -61,7 +63,9 @@ def authenticate(call: Call) -> None:
 
 def _signed_headers(call: Call) -> dict[str, str]:
     """Return the headers as their sender wrote them: UTF-8, which reached us as Latin-1."""
-    return {name: value.encode("latin-1").decode("utf-8", "replace") for name, value in call.head.headers.items()}
+    return {
+        name: value.encode("latin-1").decode("utf-8", "replace") for name, value in call.head.headers.items()
+    }
 
 
 def _check_identity(call: Call, access_key_id: str, token: str | None) -> None:
@@ -110,7 +114,9 @@ def _check_header_v1(call: Call, authorization: str, query: Mapping[str, str]) -
         raise invalid_argument("Authorization header is invalid.", "Authorization", "")
     access_key_id, signature = parsed
     if query.get("security-token") is not None:
-        raise invalid_argument("The security token must not be given in the query string.", ec="0002-00000010")
+        raise invalid_argument(
+            "The security token must not be given in the query string.", ec="0002-00000010"
+        )
     stamp = call.head.headers.get("x-oss-date", call.head.headers.get("date"))
     if stamp is None:
         raise access_denied("OSS authentication requires a valid Date.")
@@ -120,7 +126,9 @@ def _check_header_v1(call: Call, authorization: str, query: Mapping[str, str]) -
         raise invalid_argument("OSS authentication requires a valid Date.", "Date", stamp) from None
     _check_identity(call, access_key_id, _header_token(call))
     _check_window(call, moment)
-    text = string_to_sign_v1(call.head.method, call.bucket, call.key, query=query, headers=_signed_headers(call))
+    text = string_to_sign_v1(
+        call.head.method, call.bucket, call.key, query=query, headers=_signed_headers(call)
+    )
     _compare(call, signature, signature_v1(call.settings.access_key_secret, text), text)
 
 
@@ -165,7 +173,9 @@ def _check_scope(call: Call, parsed: AuthorizationV4, stamp: str) -> None:
         raise invalid_argument("Invalid signing region in Authorization header.", "Authorization", parsed.region,
                                ec="0002-00000226")  # fmt: skip
     if parsed.product != "oss":
-        raise invalid_argument("Invalid signing product in Authorization header.", "Authorization", parsed.product)
+        raise invalid_argument(
+            "Invalid signing product in Authorization header.", "Authorization", parsed.product
+        )
     if parsed.date != stamp[:8]:
         raise invalid_argument("Invalid signing date in Authorization header.", "Authorization", parsed.date)
 
@@ -174,7 +184,9 @@ def _check_additional(call: Call, listed: str | None) -> str:
     if listed is None:
         return ""
     if not listed or listed.endswith(";"):
-        raise invalid_argument("The AdditionalHeaders are not valid.", "AdditionalHeaders", listed, ec="0002-00000209")
+        raise invalid_argument(
+            "The AdditionalHeaders are not valid.", "AdditionalHeaders", listed, ec="0002-00000209"
+        )
     for name in listed.split(";"):
         if "_" in name:
             raise invalid_argument("The AdditionalHeaders are not valid.", "AdditionalHeaders", listed,
@@ -204,10 +216,14 @@ def _check_header_v4(call: Call, authorization: str, query: Mapping[str, str]) -
 def _check_url_v4(call: Call, query: Mapping[str, str]) -> None:
     required = ("x-oss-credential", "x-oss-date", "x-oss-expires", "x-oss-signature")
     if missing := [name for name in required if not query.get(name)]:
-        raise invalid_argument(f"The query parameter {missing[0]} is missing.", missing[0], "", ec="0002-00000215")
+        raise invalid_argument(
+            f"The query parameter {missing[0]} is missing.", missing[0], "", ec="0002-00000215"
+        )
     expires = query["x-oss-expires"]
     if not re.fullmatch(r"[0-9]{1,9}", expires) or not 1 <= int(expires) <= MAX_EXPIRES_V4:
-        raise invalid_argument("The value of x-oss-expires is not valid.", "x-oss-expires", expires, ec="0002-00000232")
+        raise invalid_argument(
+            "The value of x-oss-expires is not valid.", "x-oss-expires", expires, ec="0002-00000232"
+        )
     listed = query.get("x-oss-additional-headers")
     extra = "" if listed is None else f",AdditionalHeaders={listed}"
     parsed = parse_authorization_v4(
@@ -226,12 +242,12 @@ def _check_url_v4(call: Call, query: Mapping[str, str]) -> None:
     _verify_v4(call, parsed, query, query["x-oss-date"], "UNSIGNED-PAYLOAD")
 
 
-def _verify_v4(call: Call, parsed: AuthorizationV4, query: Mapping[str, str], stamp: str, payload: str) -> None:
+def _verify_v4(
+    call: Call, parsed: AuthorizationV4, query: Mapping[str, str], stamp: str, payload: str
+) -> None:
     canonical = canonical_request_v4(
         call.head.method, call.bucket, call.key, query=query, headers=_signed_headers(call),
         additional_headers=_check_additional(call, parsed.additional_headers), payload=payload,
     )  # fmt: skip
     text = string_to_sign_v4(canonical, stamp, parsed.region, parsed.product)
     _compare(call, parsed.signature, signature_v4(call.settings.access_key_secret, text), text, canonical)
-
-

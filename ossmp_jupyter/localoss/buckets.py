@@ -7,7 +7,14 @@ import re
 from ossmp_jupyter.localoss.call import Answer, Call, element, xml_answer, xml_date
 from ossmp_jupyter.localoss.errors_xml import Refused
 
-__all__ = ["bucket_info", "bucket_location", "check_bucket_name", "delete_bucket", "list_buckets", "put_bucket"]
+__all__ = [
+    "bucket_info",
+    "bucket_location",
+    "check_bucket_name",
+    "delete_bucket",
+    "list_buckets",
+    "put_bucket",
+]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 

@@ -111,4 +111,6 @@ def element(name: str, value: object) -> str:
 def xml_answer(root: str, inner: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Build a 200 answer with a document of the given root (no namespace: SDKs look names up without one)."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>{inner}</{root}>'
-    return Answer(200, {"Content-Type": "application/xml", **(headers or {})}, text.encode("utf-8", "replace"))
+    return Answer(
+        200, {"Content-Type": "application/xml", **(headers or {})}, text.encode("utf-8", "replace")
+    )

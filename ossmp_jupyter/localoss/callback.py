@@ -55,7 +55,9 @@ class Callback:
             return Answer(200, {**answer.headers, "Content-Type": "application/json"}, told)
         refused = Refused("CallbackFailed", problem, status=203, ec="0007-00000203")
         document = error_xml(refused, request_id=self.call.request_id, host=self.call.host)
-        return Answer(203, {**answer.headers, "Content-Type": "application/xml", "x-oss-ec": refused.ec}, document)
+        return Answer(
+            203, {**answer.headers, "Content-Type": "application/xml", "x-oss-ec": refused.ec}, document
+        )
 
 
 def fill(template: str, values: Mapping[str, object], *, as_json: bool) -> str:
@@ -107,7 +109,9 @@ def read_callback(call: Call) -> Callback | None:
         return None
     told = _decode(text, "The callback configuration is not json format.")
     variables: dict[str, str] = {}
-    if (text := call.head.headers.get("x-oss-callback-var") or call.head.parameter("callback-var")) is not None:
+    if (
+        text := call.head.headers.get("x-oss-callback-var") or call.head.parameter("callback-var")
+    ) is not None:
         variables = _decode(text, "The callback var is not expecten json.")
         if any(not name.startswith("x:") or name != name.lower() or not isinstance(value, str)
                for name, value in variables.items()):  # fmt: skip
@@ -133,7 +137,12 @@ def _check_url(url: str, *, allow_private: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or parts.scheme not in ("http", "https") or not url.isascii() or re.search(r"[\x00-\x20]", url):
+    if (
+        not host
+        or parts.scheme not in ("http", "https")
+        or not url.isascii()
+        or re.search(r"[\x00-\x20]", url)
+    ):
         raise _bad("The callback url configuration is invalid.")
     # Only ever loopback or nothing: this server is for tests and demos and must not become anybody's relay.
     if not allow_private or not _is_loopback(host):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import json
 import os
@@ -15,19 +16,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ossmp_jupyter.errors import OssmpError
+from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.localoss.buckets import check_bucket_name
 from ossmp_jupyter.localoss.config import Checksums, Settings, random_keys
 from ossmp_jupyter.localoss.errors_xml import Refused
 from ossmp_jupyter.localoss.faults import Rule, read_rules
 from ossmp_jupyter.localoss.server import LocalServer
 from ossmp_jupyter.localoss.service import Service
+from ossmp_jupyter.localoss.variables import SECRET_VARIABLE, TOKEN_VARIABLE
 from ossmp_jupyter.units import parse_size
 
-__all__ = ["SECRET_VARIABLE", "TOKEN_VARIABLE", "main"]
+__all__ = ["main"]
 
-SECRET_VARIABLE = "OSSMP_LOCALOSS_ACCESS_KEY_SECRET"
-TOKEN_VARIABLE = "OSSMP_LOCALOSS_SECURITY_TOKEN"
+_LOCK_SECONDS = 10.0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,15 +42,25 @@ def parser() -> argparse.ArgumentParser:
     add("--bucket", action="append", metavar="NAME", help="bucket to create (default: demo); may be repeated")
     add("--region", default="cn-hangzhou", help="region for V4 signatures (default: %(default)s)")
     add("--access-key-id", metavar="ID", help="access key ID (default: a random one)")
-    add("--access-key-secret", metavar="SECRET", help=f"its secret (default: ${SECRET_VARIABLE}, or a random one)")
+    add(
+        "--access-key-secret",
+        metavar="SECRET",
+        help=f"its secret (default: ${SECRET_VARIABLE}, or a random one)",
+    )
     add("--security-token", metavar="T", help=f"demand this STS token (default: ${TOKEN_VARIABLE}, or none)")
     add("--bandwidth", metavar="SPEED", help="limit of all connections together, such as 20MB/s")
-    add("--discard", action="store_true", help="drop bodies, for benchmarks; they are counted and checksummed")
+    add(
+        "--discard", action="store_true", help="drop bodies, for benchmarks; they are counted and checksummed"
+    )
     add("--checksums", choices=[item.value for item in Checksums],
         help="what to compute of each body (default: full; with --discard: crc)")  # fmt: skip
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
     add("--allow-private-callback", action="store_true", help="send upload callbacks to loopback addresses")
-    add("--watch-stdin", action="store_true", help="end when standard input ends (with the process that started us)")
+    add(
+        "--watch-stdin",
+        action="store_true",
+        help="end when standard input ends (with the process that started us)",
+    )
     add("--shared", action="store_true", help="end some 10 s after the last attached client has gone")
     return parse
 
@@ -78,6 +89,21 @@ def read_settings(argv: Sequence[str] | None) -> tuple[Settings, argparse.Namesp
     return settings, given, rules
 
 
+def _lock_root(root: Path) -> None:
+    """Make sure that no other server uses the folder; the lock lasts as long as this process."""
+    import filelock
+
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = filelock.FileLock(root / ".server.lock")
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except filelock.Timeout:
+        raise InputError(
+            f"another embedded OSS is using {root}", hint="end it, or name another folder"
+        ) from None
+    atexit.register(lock.release)
+
+
 def _bind(settings: Settings) -> LocalServer:
     service = Service(settings)
     try:
@@ -100,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the server until it is told to end; return the exit status."""
     try:
         settings, given, rules = read_settings(argv)
-        settings.root.mkdir(parents=True, exist_ok=True)
+        _lock_root(settings.root)
         server = _bind(settings) if given.shared else LocalServer(Service(settings))
     except (OssmpError, OSError, ValueError) as error:
         print(f"localoss: {error}", file=sys.stderr)

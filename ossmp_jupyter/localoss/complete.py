@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree.ElementTree import ParseError
 
 from ossmp_jupyter.localoss.call import Answer, Call, element, xml_answer
@@ -57,7 +58,11 @@ def complete(call: Call) -> Answer:
                 upload, made, forbid_overwrite=forbids_overwrite(call), ec=_EC_UPLOAD, overwrite_ec=_EC_EXISTS
             )
     answer = _answer(call, made)
-    return callback.send(answer, made.etag, made.size, made.headers) if isinstance(callback, Callback) else answer
+    return (
+        callback.send(answer, made.etag, made.size, made.headers)
+        if isinstance(callback, Callback)
+        else answer
+    )
 
 
 def _answer(call: Call, made: StoredObject) -> Answer:
@@ -90,7 +95,9 @@ def _chosen_parts(call: Call, upload: OpenUpload, document: bytes) -> tuple[Stor
     everything = call.head.headers.get("x-oss-complete-all")
     if everything is not None:
         if everything.lower() != "yes":
-            raise invalid_argument("The value of x-oss-complete-all must be yes.", "x-oss-complete-all", everything)
+            raise invalid_argument(
+                "The value of x-oss-complete-all must be yes.", "x-oss-complete-all", everything
+            )
         if document:
             raise invalid_argument(
                 "Should not speficy both complete all header and http body.", ec="0042-00000216"
@@ -132,13 +139,15 @@ def _read_list(document: bytes) -> list[Listed]:
         if item.tag.rpartition("}")[2] != "Part" or not number.isascii() or not number.isdecimal():
             raise malformed
         if len(number) > 9 or not 1 <= int(number) <= 10_000:
-            raise Refused("InvalidPartOrder", "Part number must be an integer between 1 and 10000, inclusive.")
+            raise Refused(
+                "InvalidPartOrder", "Part number must be an integer between 1 and 10000, inclusive."
+            )
         if "ETag" not in fields:
             raise malformed
         listed.append(Listed(int(number), fields["ETag"]))
     if not listed:
         raise malformed
-    if any(later.number <= earlier.number for earlier, later in zip(listed, listed[1:], strict=False)):
+    if any(later.number <= earlier.number for earlier, later in pairwise(listed)):
         raise Refused("InvalidPartOrder")
     return listed
 
@@ -161,5 +170,3 @@ def _assemble(call: Call, upload: OpenUpload, parts: tuple[StoredPart, ...]) -> 
     return StoredObject.from_json(
         {**made.to_json(), "content_md5": base64.b64encode(md5.digest()).decode("ascii")}
     )  # fmt: skip
-
-

@@ -7,7 +7,16 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CLOCK_WINDOW", "MAX_OBJECT", "MAX_PART", "MIN_PART", "Checksums", "Limits", "Settings", "random_keys"]
+__all__ = [
+    "CLOCK_WINDOW",
+    "MAX_OBJECT",
+    "MAX_PART",
+    "MIN_PART",
+    "Checksums",
+    "Limits",
+    "Settings",
+    "random_keys",
+]
 
 MIN_PART = 102_400
 MAX_PART = 5 * 1024**3

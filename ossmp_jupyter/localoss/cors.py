@@ -20,7 +20,11 @@ def cors_headers(head: Head) -> dict[str, str]:
     origin = head.headers.get("origin")
     if origin is None:
         return {}
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED, "Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": _EXPOSED,
+        "Vary": "Origin",
+    }
 
 
 def preflight(head: Head) -> Answer:

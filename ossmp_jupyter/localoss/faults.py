@@ -131,7 +131,9 @@ def read_rules(value: object) -> tuple[Rule, ...]:
         Naming the rule and what is wrong with it.
     """
     if not isinstance(value, list):
-        raise InputError("the fault plan is not a list", hint='write [{"operation": "UploadPart", "kind": "reset"}]')
+        raise InputError(
+            "the fault plan is not a list", hint='write [{"operation": "UploadPart", "kind": "reset"}]'
+        )
     return tuple(_read_rule(number, rule) for number, rule in enumerate(value, 1))
 
 
@@ -151,8 +153,12 @@ def _read_rule(number: int, rule: object) -> Rule:
         raise InputError(f"rule {number} of the fault plan names an unknown operation {given['operation']!r}",
                          hint=f"known are {', '.join(sorted(_OPERATIONS))}")  # fmt: skip
     for name in _NUMBERS:
-        if given.get(name) is not None and (not isinstance(given[name], int) or given[name] < (name == "every")):
-            raise InputError(f"rule {number} of the fault plan: {name} is {given[name]!r}, not a whole number")
+        if given.get(name) is not None and (
+            not isinstance(given[name], int) or given[name] < (name == "every")
+        ):
+            raise InputError(
+                f"rule {number} of the fault plan: {name} is {given[name]!r}, not a whole number"
+            )
     if given.get("bandwidth") is not None:
         given["bandwidth"] = parse_size(given["bandwidth"], "bandwidth")
     lasting = given["kind"] in (Kind.SLOW, Kind.SKEW) and given.get("at") is None

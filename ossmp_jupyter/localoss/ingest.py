@@ -74,7 +74,9 @@ def receive(call: Call, largest: int) -> Iterator[Received]:
     wanted_md5 = _wanted_md5(call)
     wanted_crc = call.head.headers.get("x-oss-hash-crc64ecma")
     if wanted_crc is not None and not wanted_crc.isdecimal():
-        raise invalid_argument("The x-oss-hash-crc64ecma header is not a number.", "x-oss-hash-crc64ecma", wanted_crc)
+        raise invalid_argument(
+            "The x-oss-hash-crc64ecma header is not a number.", "x-oss-hash-crc64ecma", wanted_crc
+        )
     file = call.store.temp_file()
     try:
         received = _receive_to(call, file, largest, with_md5=wanted_md5 is not None)

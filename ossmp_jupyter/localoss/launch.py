@@ -1,83 +1,67 @@
-"""Start the embedded OSS as a process of its own, and talk to its control endpoint."""
+"""Start the embedded OSS for a block of code (:class:`LocalOSS`), or share one (:func:`attach_local`)."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import http.client
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-from ossmp_jupyter.errors import InputError, OssmpError, TransportError
+from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.localoss.attach import LocalHandle, attach_local
+from ossmp_jupyter.localoss.remote import Remote, spawn
+from ossmp_jupyter.localoss.variables import SECRET_VARIABLE, TOKEN_VARIABLE
 
 __all__ = ["LocalHandle", "LocalOSS", "attach_local"]
 
-_START_SECONDS = 30.0
 
+class LocalOSS(Remote):
+    """An embedded OSS of your own: a process that lives as long as the ``with`` block.
 
-@dataclass(frozen=True)
-class LocalHandle:
-    pass
+    Parameters
+    ----------
+    buckets : sequence of str
+        Buckets to create.
+    root : path, optional
+        Folder for everything stored; it stays afterwards, and a server started on it again finds it all.
+        Without it, a temporary folder that is removed at the end.
+    discard : bool
+        Drop the bytes of bodies, for benchmarks; they are still counted and checksummed (CRC-64; the ETag
+        is then no MD5).
+    bandwidth : str or int, optional
+        Limit of all connections together: ``"20MB/s"`` or bytes per second.
+    faults : sequence of mappings, optional
+        Fault plan, see :mod:`ossmp_jupyter.localoss.faults`.
+    access_key_id, access_key_secret : str, optional
+        Keys; fresh random ones by default.
+    security_token : str, optional
+        Demand this STS token from every client.
+    region : str
+        Region of V4 signatures.
+    port : int
+        Port to listen on; 0 for any free one.
+    arguments : sequence of str
+        More of the command line, such as ``("--allow-private-callback",)``.
 
+    Raises
+    ------
+    OssmpError
+        When the process does not start.
 
-def attach_local(root: Path | str | None = None, bandwidth: str | int | None = None) -> LocalHandle:
-    """Attach."""
-    raise NotImplementedError
+    Examples
+    --------
+    >>> with LocalOSS(buckets=("photos",), bandwidth="20MB/s") as oss:
+    ...     sorted(oss.environment())
+    ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_BUCKET', 'OSS_ENDPOINT', 'OSS_REGION']
+    """
 
-
-class ControlClient:
-    """The control endpoint of one running server."""
-
-    def __init__(self, endpoint: str, token: str) -> None:
-        parts = urlsplit(endpoint)
-        self._host, self._port, self._token = parts.hostname or "", parts.port or 80, token
-
-    def request(self, method: str, path: str, value: object = None) -> Any:
-        """Make one control request and return its JSON."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=30)
-        try:
-            body = None if value is None else json.dumps(value)
-            connection.request(method, f"/_localoss/{path}", body=body, headers={"x-localoss-token": self._token})
-            answer = connection.getresponse()
-            told = json.loads(answer.read())
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise TransportError(f"the embedded OSS at {self._host}:{self._port} does not answer: {error}") from error
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise InputError(str(told.get("error", "the embedded OSS refused the request")))
-        return told
-
-
-def _stop_process(process: subprocess.Popen[bytes], folder: str | None) -> None:
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    try:
-        process.wait(timeout=3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class LocalOSS:
-    """An embedded OSS that lives as long as the ``with`` block."""
+    pid: int
 
     def __init__(
         self,
@@ -90,100 +74,75 @@ class LocalOSS:
         access_key_secret: str | None = None,
         security_token: str | None = None,
         region: str = "cn-hangzhou",
+        port: int = 0,
         arguments: Sequence[str] = (),
     ) -> None:
-        self._buckets, self._root, self._faults = tuple(buckets), root, faults
-        self._secrets = {"OSSMP_LOCALOSS_ACCESS_KEY_SECRET": access_key_secret,
-                         "OSSMP_LOCALOSS_SECURITY_TOKEN": security_token}  # fmt: skip
-        self.security_token = security_token
-        self._arguments = [argument for name in self._buckets for argument in ("--bucket", name)]
-        self._arguments += ["--region", region]
+        if isinstance(buckets, str) or not buckets:
+            raise InputError("buckets is not a list of names", hint='write buckets=("demo",)')
+        options: list[str] = ["--watch-stdin", "--region", region, "--port", str(port)]
+        for name in buckets:
+            options += ["--bucket", name]
         if access_key_id is not None:
-            self._arguments += ["--access-key-id", access_key_id]
+            options += ["--access-key-id", access_key_id]
         if bandwidth is not None:
-            self._arguments += ["--bandwidth", str(bandwidth)]
+            options += ["--bandwidth", str(bandwidth)]
         if discard:
-            self._arguments.append("--discard")
-        self._arguments += arguments
-        self._process: subprocess.Popen[bytes] | None = None
+            options.append("--discard")
+        self._options = [*options, *arguments]
+        self._wanted_root, self._faults = root, faults
+        self.security_token = security_token
+        self._secrets = {SECRET_VARIABLE: access_key_secret, TOKEN_VARIABLE: security_token}
+        self._end: weakref.finalize[..., LocalOSS] | None = None
 
-    def start(self) -> LocalOSS:
-        """Start the process and wait until it is ready."""
-        own = None if self._root is not None else tempfile.mkdtemp(prefix="localoss-")
-        self.root = Path(self._root if own is None else own)  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "ossmp_jupyter.localoss", "--watch-stdin", "--root", str(self.root)]
-        self._process, told = spawn(command + self._arguments, self._secrets, pipe=True)
-        self._end = weakref.finalize(self, _stop_process, self._process, own)
-        atexit.register(self._end)
-        self.pid = self._process.pid
-        self.endpoint, self.region, self.bucket = told["endpoint"], told["region"], told["bucket"]
-        self.access_key_id, self.access_key_secret = told["access_key_id"], told["access_key_secret"]
-        self._control = ControlClient(self.endpoint, told["control_token"])
+    def start(self) -> Self:
+        """Start the process and return once it is ready, as ``with`` does."""
+        own = tempfile.mkdtemp(prefix="localoss-") if self._wanted_root is None else None
+        root = own if self._wanted_root is None else os.fspath(self._wanted_root)
+        try:
+            process, told = spawn([*self._options, "--root", str(root)], self._secrets, tied=True)
+        except BaseException:
+            if own is not None:
+                shutil.rmtree(own, ignore_errors=True)
+            raise
+        self._end = weakref.finalize(self, _end_process, process, own)  # runs at interpreter exit, too
+        self._take(told)
+        self.pid = process.pid
         if self._faults:
             self.set_faults(self._faults)
         return self
 
     def stop(self) -> None:
-        """End the process."""
-        self._end()
+        """End the process and, if it was temporary, remove its folder. Any number of times."""
+        if self._end is not None:
+            self._end()
 
-    def __enter__(self) -> LocalOSS:
+    def kill(self) -> None:
+        """End the process by SIGKILL, as a crash would; a folder of your own stays as it is."""
+        if self._end is not None and (alive := self._end.peek()) is not None:
+            process: subprocess.Popen[bytes] = alive[2][0]
+            process.kill()
+            process.wait()
+            self._end()
+
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
-    def environment(self) -> dict[str, str]:
-        """Return the ``OSS_*`` variables that point clients here."""
-        found = {
-            "OSS_ENDPOINT": self.endpoint, "OSS_REGION": self.region, "OSS_BUCKET": self.bucket,
-            "OSS_ACCESS_KEY_ID": self.access_key_id, "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
-        }  # fmt: skip
-        if self.security_token:
-            found["OSS_SESSION_TOKEN"] = self.security_token
-        return found
 
-    def journal(self, clear: bool = False) -> list[dict[str, Any]]:
-        """Return all requests so far."""
-        entries: list[dict[str, Any]] = self._control.request("GET", "journal?clear=1" if clear else "journal")
-        return entries
-
-    def set_faults(self, faults: Sequence[Mapping[str, Any]]) -> None:
-        """Put a fault plan in force."""
-        self._control.request("POST", "faults", [dict(rule) for rule in faults])
-
-    def set_bandwidth(self, bandwidth: str | int | None) -> None:
-        """Change or lift the speed limit."""
-        self._control.request("POST", "bandwidth", {"bandwidth": bandwidth})
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything stored."""
-        found: dict[str, Any] = self._control.request("GET", "snapshot")
-        return found
-
-
-def spawn(command: Sequence[str], secrets: Mapping[str, str | None], *, pipe: bool,
-          log: Path | None = None) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:  # fmt: skip
-    """Start a server process in its own session and read its ready line."""
-    environment = {**os.environ, **{name: value for name, value in secrets.items() if value}}
-    package_home = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package_home, environment.get("PYTHONPATH"))))
-    with (log.open("wb") if log is not None else tempfile.TemporaryFile()) as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE if pipe else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
-        timer = threading.Timer(_START_SECONDS, process.kill)
-        timer.start()
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-        finally:
-            timer.cancel()
-        if not line:
-            process.wait()
-            errors.seek(0)
-            reason = errors.read().decode("utf-8", "replace").strip().splitlines() if log is None else []
-            raise OssmpError(f"the embedded OSS did not start: {reason[-1] if reason else 'no reason given'}")
-    return process, json.loads(line)
+def _end_process(process: subprocess.Popen[bytes], folder: str | None) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # the server ends by itself
+    try:
+        process.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -32,13 +32,22 @@ def _number(call: Call, name: str, default: int, *, least: int = 1, most: int | 
     text = call.head.parameter(name)
     if text is None or text == "":
         return default
-    if not (text.isascii() and text.isdecimal()) or len(text) > 18 or int(text) < least or (most and int(text) > most):
+    if (
+        not (text.isascii() and text.isdecimal())
+        or len(text) > 18
+        or int(text) < least
+        or (most and int(text) > most)
+    ):
         bound = f" and not greater than {most}" if most else ""
-        raise invalid_argument(f"Argument {name} must be an integer not less than {least}{bound}.", name, text)
+        raise invalid_argument(
+            f"Argument {name} must be an integer not less than {least}{bound}.", name, text
+        )
     return int(text)
 
 
-def _grouped(names: Iterable[tuple[str, T]], prefix: str, delimiter: str, skip_group: str) -> Iterator[Entry[T]]:
+def _grouped(
+    names: Iterable[tuple[str, T]], prefix: str, delimiter: str, skip_group: str
+) -> Iterator[Entry[T]]:
     """Fold names that contain the delimiter after the prefix; a group comes once, where its first name stood."""
     last_group = ""
     for name, item in names:
@@ -166,7 +175,9 @@ def list_objects(call: Call) -> Answer:
         if truncated:
             head.append(key_element(call, "NextMarker", last))
     owner = not new or call.head.parameter("fetch-owner") == "true"
-    contents = "".join(_object_element(call, entry.item, owner=owner) for entry in page if entry.item is not None)
+    contents = "".join(
+        _object_element(call, entry.item, owner=owner) for entry in page if entry.item is not None
+    )
     return xml_answer("ListBucketResult", "".join(head) + contents + _prefixes(call, page))
 
 

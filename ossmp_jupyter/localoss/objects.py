@@ -17,7 +17,15 @@ from ossmp_jupyter.localoss.model import Segment, StoredObject
 from ossmp_jupyter.localoss.store import Store
 from ossmp_jupyter.localoss.stored_headers import encryption_echo, object_headers, shown_headers
 
-__all__ = ["check_conditions", "delete_object", "forbids_overwrite", "get_object", "head_object", "put_object", "read_bytes"]
+__all__ = [
+    "check_conditions",
+    "delete_object",
+    "forbids_overwrite",
+    "get_object",
+    "head_object",
+    "put_object",
+    "read_bytes",
+]
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PIECE = 1 << 20
@@ -47,7 +55,9 @@ def put_object(call: Call) -> Answer:
             )  # fmt: skip
             call.store.publish(made, forbid_overwrite=forbids_overwrite(call), ec="0026-00000002")
         answer = Answer(200, {**body.headers, **encryption_echo(headers)})
-        return callback.send(answer, body.etag, body.size, headers) if isinstance(callback, Callback) else answer
+        return (
+            callback.send(answer, body.etag, body.size, headers) if isinstance(callback, Callback) else answer
+        )
 
 
 def delete_object(call: Call) -> Answer:
@@ -83,7 +93,9 @@ def get_object(call: Call) -> Answer:
     def stream() -> Iterator[Iterator[bytes]]:
         with call.store.reading(call.bucket, call.key) as still:
             if still.data_id != found.data_id:
-                raise Refused("InternalError", "The object was replaced while it was read; repeat the request.")
+                raise Refused(
+                    "InternalError", "The object was replaced while it was read; repeat the request."
+                )
             yield read_bytes(call.store, still, first, length)
 
     return Answer(206 if asked else 200, headers, stream=stream, length=length)
@@ -170,9 +182,13 @@ def check_conditions(headers: Mapping[str, str], found: StoredObject) -> None:
         raise Refused("PreconditionFailed", extra={"Condition": "If-Match"})
     if (text := headers.get("if-unmodified-since")) and (when := _when(text)) is not None and modified > when:
         raise Refused("PreconditionFailed", extra={"Condition": "If-Unmodified-Since"})
-    not_modified = Refused("NotModified", headers={"ETag": f'"{found.etag}"', "Last-Modified": http_date(modified)})
+    not_modified = Refused(
+        "NotModified", headers={"ETag": f'"{found.etag}"', "Last-Modified": http_date(modified)}
+    )
     if (text := headers.get("if-none-match")) is not None:
         if _etags(text) & {found.etag, "*"}:
             raise not_modified
-    elif (text := headers.get("if-modified-since")) and (when := _when(text)) is not None and modified <= when:
+    elif (
+        (text := headers.get("if-modified-since")) and (when := _when(text)) is not None and modified <= when
+    ):
         raise not_modified

@@ -7,6 +7,7 @@ import mmap
 import re
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ __all__ = ["Body", "Gate", "Head", "Wire", "parse_head"]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CHUNK = 1 << 20
-_TRUNCATE = getattr(socket, "MSG_TRUNC", 0) if hasattr(socket, "SO_BINDTODEVICE") else 0  # Linux drops, others copy
+_TRUNCATE = socket.MSG_TRUNC if sys.platform == "linux" else 0  # Linux drops the bytes, others copy them
 
 
 class Gate(Protocol):
@@ -108,9 +109,8 @@ class Body:
         self.chunked = "chunked" in head.get("transfer-encoding").lower()
         self._expect = head.get("expect").lower() == "100-continue" and head.version == "HTTP/1.1"
         length = head.headers.get("content-length")
-        if (length is not None and (self.chunked or not re.fullmatch(r"[0-9]{1,19}", length))) or (
-            "transfer-encoding" in head.headers and head.get("transfer-encoding").lower() != "chunked"
-        ):
+        bad_length = length is not None and (self.chunked or not re.fullmatch(r"[0-9]{1,19}", length))
+        if bad_length or head.get("transfer-encoding", "chunked").lower() != "chunked":
             raise Refused("BadRequest", "The length of the request body is not well-formed.", close=True)
         self.length: int | None = None if self.chunked or length is None else int(length)
         self.done = not self.chunked and not self.length
@@ -132,13 +132,18 @@ class Body:
             wanted = min(wanted, self.length - self.position)
         for gate in self.gates:
             wanted = gate.before(self.position, wanted)
-        count = self._read_chunk(view[:wanted]) if self.chunked else self._wire.read_into(view[:wanted], drop=drop)
+        count = (
+            self._read_chunk(view[:wanted])
+            if self.chunked
+            else self._wire.read_into(view[:wanted], drop=drop)
+        )
         if count == 0 and not self.chunked:
             raise Refused("IncompleteBody", close=True)
         for gate in self.gates:
             gate.after(self.position, view[:count])
         self.position += count
-        self.done = self.done or self.position == self.length
+        if self.position == self.length:
+            self.done = True
         return count
 
     def _read_chunk(self, view: memoryview) -> int:
@@ -210,7 +215,9 @@ class Wire:
                 del self._ahead[: end + 4]
                 return head
             if len(self._ahead) > self.limits.head_bytes:
-                raise Refused("RequestHeaderTooLarge", "The request's headers are too large.", status=431, close=True)
+                raise Refused(
+                    "RequestHeaderTooLarge", "The request's headers are too large.", status=431, close=True
+                )
             try:
                 if deadline is not None:
                     self.sock.settimeout(max(0.001, deadline - time.monotonic()))

@@ -106,9 +106,9 @@ class Service:
         status: int | None = None
         code: str | None = None
         try:
-            answer, refused = self._answer(call, problem)
-            code = refused.code if refused else None
-            keep = self._finish(call, answer, close=bool(refused and refused.close))
+            answer, refusal = self._answer(call, problem)
+            code = refusal.code if refusal else None
+            keep = self._finish(call, answer, close=bool(refusal and refusal.close))
             status = answer.status
             return keep
         except DropConnection as drop:

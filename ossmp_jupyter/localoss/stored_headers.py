@@ -10,7 +10,14 @@ from ossmp_jupyter.localoss.errors_xml import Refused, invalid_argument
 
 __all__ = ["encryption_echo", "object_headers", "refuse_misplaced", "shown_headers", "storage_class"]
 
-_CONTENT = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_CONTENT = (
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
 _STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
 _SSE = "x-oss-server-side-encryption"
 _SSE_HEADERS = (_SSE, "x-oss-server-side-encryption-key-id", "x-oss-server-side-data-encryption")

@@ -1,0 +1,187 @@
+"""What clients of a running embedded OSS share: its addresses, its keys, its control endpoint, its start."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ossmp_jupyter.errors import InputError, OssmpError, TransportError
+
+__all__ = ["Remote", "control_request", "spawn"]
+
+_START_SECONDS = 30.0
+_PACKAGE_HOME = Path(__file__).resolve().parents[2]
+
+
+class Remote:
+    """A running embedded OSS, as its clients see it.
+
+    Attributes
+    ----------
+    endpoint, region, bucket : str
+        Where it is; ``bucket`` is the first one it was started with.
+    access_key_id, access_key_secret : str
+        Its keys. Never part of the repr.
+    security_token : str or None
+        The STS token it demands, if any.
+    root : str
+        Folder that holds everything stored.
+    """
+
+    endpoint: str
+    region: str
+    bucket: str
+    access_key_id: str
+    access_key_secret: str
+    root: str
+    security_token: str | None = None
+    _control_token: str
+
+    def _take(self, told: Mapping[str, Any]) -> None:
+        for name in ("endpoint", "region", "bucket", "access_key_id", "access_key_secret", "root"):
+            setattr(self, name, str(told[name]))
+        self._control_token = str(told["control_token"])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'endpoint', 'not running')}>"
+
+    def environment(self) -> dict[str, str]:
+        """Return the ``OSS_*`` variables that point clients at this server."""
+        found = {
+            "OSS_ENDPOINT": self.endpoint, "OSS_REGION": self.region, "OSS_BUCKET": self.bucket,
+            "OSS_ACCESS_KEY_ID": self.access_key_id, "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
+        }  # fmt: skip
+        if self.security_token:
+            found["OSS_SESSION_TOKEN"] = self.security_token
+        return found
+
+    def _control(self, method: str, action: str, value: object = None) -> Any:
+        return control_request(self.endpoint, self._control_token, method, action, value)
+
+    def journal(self, clear: bool = False) -> list[dict[str, Any]]:
+        """Return the requests so far, oldest first; ``clear`` forgets them afterwards.
+
+        Each is a dict with ``n, operation, method, bucket, key, query, headers, status, code, bytes_in,
+        part_number, upload_id, fault, time``. ``status`` is None while the request is being served, and for
+        good where no answer went out. Signatures and tokens are hidden.
+        """
+        entries: list[dict[str, Any]] = self._control("GET", "journal?clear=1" if clear else "journal")
+        return entries
+
+    def set_faults(self, faults: Sequence[Mapping[str, Any]]) -> None:
+        """Put a fault plan in force (see :mod:`ossmp_jupyter.localoss.faults`); an empty one ends all faults.
+
+        Raises
+        ------
+        InputError
+            When a rule cannot be understood; the old plan stays in force.
+        """
+        self._control("POST", "faults", [dict(rule) for rule in faults])
+
+    def set_bandwidth(self, bandwidth: str | int | None) -> None:
+        """Limit the sum of all connections, in bytes per second or as ``"20MB/s"``; None lifts the limit."""
+        self._control("POST", "bandwidth", {"bandwidth": bandwidth})
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is stored.
+
+        Returns
+        -------
+        dict
+            ``objects`` maps ``"bucket/key"`` to size, etag, crc64, type and headers; ``uploads`` lists the
+            open multipart uploads with their parts; ``buckets`` lists names.
+        """
+        found: dict[str, Any] = self._control("GET", "snapshot")
+        return found
+
+
+def control_request(
+    endpoint: str, token: str, method: str, action: str, value: object = None, *, timeout: float = 30.0
+) -> Any:
+    """Make one control request and return its JSON.
+
+    Raises
+    ------
+    TransportError
+        When the server does not answer.
+    InputError
+        When it refuses, in its own words.
+    """
+    parts = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    try:
+        body = None if value is None else json.dumps(value)
+        connection.request(method, f"/_localoss/{action}", body=body, headers={"x-localoss-token": token})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise TransportError(
+            f"the embedded OSS at {endpoint} does not answer ({type(error).__name__})", hint="start it again"
+        ) from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise InputError(str(told.get("error", "the embedded OSS refused the request")))
+    return told
+
+
+def spawn(
+    arguments: Sequence[str], secrets: Mapping[str, str | None], *, tied: bool, log: Path | None = None
+) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Start a server in a session of its own (no interrupt of ours reaches it) and read its ready line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Command line after the module's name.
+    secrets : mapping of str to str or None
+        Environment variables; secrets do not belong on a command line, which everybody can read.
+    tied : bool
+        Whether the server ends with us: its standard input is then a pipe that only we hold.
+    log : Path, optional
+        File for its standard error.
+
+    Raises
+    ------
+    OssmpError
+        When it does not get ready within 30 seconds, with its own last words.
+    """
+    environment = {**os.environ, **{name: value for name, value in secrets.items() if value}}
+    if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):  # run from a checkout
+        old = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_HOME), old)))
+    # -P: a user's own http.py or secrets.py in the working directory must not shadow the standard library.
+    command = [sys.executable, "-P", "-m", "ossmp_jupyter.localoss", *arguments]
+    with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE if tied else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        timer = threading.Timer(_START_SECONDS, process.kill)
+        timer.start()
+        try:
+            line = process.stdout.readline() if process.stdout is not None else b""
+        except BaseException:  # an interrupt must not leave the server behind
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            timer.cancel()
+        if not line:
+            process.wait()
+            errors.seek(0)
+            words = errors.read().decode("utf-8", "replace").strip().splitlines()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            raise OssmpError(f"the embedded OSS did not start: {words[-1] if words else 'it gave no reason'}")
+    return process, json.loads(line)
