@@ -110,8 +110,9 @@ def test_pause_list_parts_and_resume_while_the_cell_waits(
     panel.wait_state("paused")
     page.sleep(0.5)
     panel.click("List parts")
-    truth = ask(oss, lambda client: client.list_parts("q.bin", panel.upload_id))
-    expected = [(part.number, part.etag.strip('"')) for part in truth.parts]  # type: ignore[attr-defined]
+    upload_id = panel.upload_id
+    truth = ask(oss, lambda client: client.list_parts("q.bin", upload_id))
+    expected = [(part.part_number, part.etag.strip('"')) for part in truth.parts]  # type: ignore[attr-defined]
     assert 2 <= len(expected) < 24
     page.until(lambda: [(n, e.strip('"')) for n, e in panel.parts()] == expected, 10, f"not {expected}")
     before = panel.percent
@@ -142,7 +143,7 @@ def test_the_stop_button_pauses_and_the_same_cell_resumes(
     assert uploads(oss) == [upload_id], "the stop button aborted the upload"
     page.sleep(1)
     confirmed = ask(oss, lambda client: client.list_parts("q.bin", upload_id))
-    kept = {part.number for part in confirmed.parts}  # type: ignore[attr-defined]
+    kept = {part.part_number for part in confirmed.parts}  # type: ignore[attr-defined]
     assert kept
 
     oss.journal(clear=True)
