@@ -1,8 +1,8 @@
 """One embedded OSS for all kernels of a user: the first starts it, the last one's end ends it.
 
 ``ready.json`` in the server's folder (mode 0600) tells the next kernel where it runs. Each attached process
-holds one open connection, its lifeline; the kernel closes it however the process dies. A later start takes the
-same port and the same keys where it can, so that connections and journals of yesterday still fit.
+holds one open connection, its lifeline; the kernel closes it however the process dies. A later start takes
+the same port and the same keys where it can, so that connections and journals of yesterday still fit.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LocalHandle(Remote):
 
 
 def default_root() -> Path:
-    """Return where the shared server keeps everything: ``$OSSMP_LOCALOSS_ROOT``, or the user's cache folder."""
+    """Return the shared server's folder: ``$OSSMP_LOCALOSS_ROOT``, or one in the user's cache folder."""
     if given := os.environ.get(ROOT_VARIABLE):
         return Path(given)
     import platformdirs
@@ -187,8 +187,8 @@ def _hold(told: Mapping[str, Any]) -> socket.socket | None:
     except (OSError, OssmpError):
         return None
     try:
-        head = f"GET /_localoss/hold HTTP/1.1\r\nHost: localoss\r\nx-localoss-token: {told['control_token']}\r\n\r\n"
-        sock.sendall(head.encode("latin-1"))
+        token = f"x-localoss-token: {told['control_token']}"
+        sock.sendall(f"GET /_localoss/hold HTTP/1.1\r\nHost: localoss\r\n{token}\r\n\r\n".encode("latin-1"))
         if sock.recv(64).startswith(b"HTTP/1.1 200"):
             sock.settimeout(None)
             return sock

@@ -45,8 +45,11 @@ def authenticate(call: Call) -> None:
     by_url_v1 = any(name in query for name in _V1_PARAMETERS)
     by_url_v4 = query.get(_V4_VERSION) == ALGORITHM_V4
     if authorization is not None and (by_url_v1 or by_url_v4):
-        raise invalid_argument("Authorization header and query-string authentication must not be used together.",
-                               "Authorization", "")  # fmt: skip
+        raise invalid_argument(
+            "Authorization header and query-string authentication must not be used together.",
+            "Authorization",
+            "",
+        )
     if by_url_v4:
         _check_url_v4(call, query)
     elif by_url_v1:
@@ -85,16 +88,21 @@ def _header_token(call: Call) -> str | None:
 
 def _check_window(call: Call, moment: float) -> None:
     if abs(call.now - moment) > CLOCK_WINDOW:
-        extra = {"MaxAllowedSkewMilliseconds": str(CLOCK_WINDOW * 1000), "RequestTime": xml_date(moment),
-                 "ServerTime": xml_date(call.now)}  # fmt: skip
+        extra = {
+            "MaxAllowedSkewMilliseconds": str(CLOCK_WINDOW * 1000),
+            "RequestTime": xml_date(moment),
+            "ServerTime": xml_date(call.now),
+        }
         raise Refused("RequestTimeTooSkewed", extra=extra)
 
 
 def _mismatch(call: Call, provided: str, text: str, canonical: str | None = None) -> Refused:
     extra = {
-        "OSSAccessKeyId": call.settings.access_key_id, "SignatureProvided": provided, "StringToSign": text,
+        "OSSAccessKeyId": call.settings.access_key_id,
+        "SignatureProvided": provided,
+        "StringToSign": text,
         "StringToSignBytes": text.encode().hex(" ").upper(),
-    }  # fmt: skip
+    }
     if canonical is not None:
         extra["CanonicalRequest"] = canonical
     return Refused("SignatureDoesNotMatch", extra=extra)
@@ -170,8 +178,12 @@ def _moment_v4(stamp: str | None) -> float:
 
 def _check_scope(call: Call, parsed: AuthorizationV4, stamp: str) -> None:
     if parsed.region != call.settings.region:
-        raise invalid_argument("Invalid signing region in Authorization header.", "Authorization", parsed.region,
-                               ec="0002-00000226")  # fmt: skip
+        raise invalid_argument(
+            "Invalid signing region in Authorization header.",
+            "Authorization",
+            parsed.region,
+            ec="0002-00000226",
+        )
     if parsed.product != "oss":
         raise invalid_argument(
             "Invalid signing product in Authorization header.", "Authorization", parsed.product
@@ -189,11 +201,13 @@ def _check_additional(call: Call, listed: str | None) -> str:
         )
     for name in listed.split(";"):
         if "_" in name:
-            raise invalid_argument("The AdditionalHeaders are not valid.", "AdditionalHeaders", listed,
-                                   ec="0002-00000211")  # fmt: skip
+            raise invalid_argument(
+                "The AdditionalHeaders are not valid.", "AdditionalHeaders", listed, ec="0002-00000211"
+            )
         if name.lower() not in call.head.headers:
-            raise invalid_argument("The AdditionalHeaders are not valid.", "AdditionalHeaders", listed,
-                                   ec="0002-00000210")  # fmt: skip
+            raise invalid_argument(
+                "The AdditionalHeaders are not valid.", "AdditionalHeaders", listed, ec="0002-00000210"
+            )
     return listed
 
 
@@ -203,8 +217,9 @@ def _check_header_v4(call: Call, authorization: str, query: Mapping[str, str]) -
         raise invalid_argument("Authorization header is invalid.", "Authorization", "")
     payload = call.head.headers.get("x-oss-content-sha256")
     if payload != "UNSIGNED-PAYLOAD":
-        raise invalid_argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.", "x-oss-content-sha256",
-                               payload or "")  # fmt: skip
+        raise invalid_argument(
+            "The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.", "x-oss-content-sha256", payload or ""
+        )
     stamp = call.head.headers.get("x-oss-date")
     moment = _moment_v4(stamp)
     _check_identity(call, parsed.access_key_id, _header_token(call))
@@ -246,8 +261,13 @@ def _verify_v4(
     call: Call, parsed: AuthorizationV4, query: Mapping[str, str], stamp: str, payload: str
 ) -> None:
     canonical = canonical_request_v4(
-        call.head.method, call.bucket, call.key, query=query, headers=_signed_headers(call),
-        additional_headers=_check_additional(call, parsed.additional_headers), payload=payload,
-    )  # fmt: skip
+        call.head.method,
+        call.bucket,
+        call.key,
+        query=query,
+        headers=_signed_headers(call),
+        additional_headers=_check_additional(call, parsed.additional_headers),
+        payload=payload,
+    )
     text = string_to_sign_v4(canonical, stamp, parsed.region, parsed.product)
     _compare(call, parsed.signature, signature_v4(call.settings.access_key_secret, text), text, canonical)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ossmp_jupyter.localoss.call import Answer, Call, element, xml_answer, xml_date
-from ossmp_jupyter.localoss.errors_xml import Refused
+from ossmp_jupyter.localoss.errors_xml import Refused, xml_text
 
 __all__ = [
     "bucket_info",
@@ -46,31 +46,41 @@ def bucket_info(call: Call) -> Answer:
     """Describe the bucket."""
     created = call.store.check_bucket(call.bucket)
     region = call.settings.region
-    inner = "".join((
-        element("Name", call.bucket), element("Location", f"oss-{region}"), element("Region", region),
-        element("CreationDate", xml_date(created)), element("ExtranetEndpoint", call.host),
-        element("IntranetEndpoint", call.host), element("StorageClass", "Standard"),
-        element("DataRedundancyType", "LRS"),
-        "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>",
-        "<AccessControlList><Grant>private</Grant></AccessControlList>",
-    ))  # fmt: skip
+    inner = "".join(
+        (
+            element("Name", call.bucket),
+            element("Location", f"oss-{region}"),
+            element("Region", region),
+            element("CreationDate", xml_date(created)),
+            element("ExtranetEndpoint", call.host),
+            element("IntranetEndpoint", call.host),
+            element("StorageClass", "Standard"),
+            element("DataRedundancyType", "LRS"),
+            "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>",
+            "<AccessControlList><Grant>private</Grant></AccessControlList>",
+        )
+    )
     return xml_answer("BucketInfo", f"<Bucket>{inner}</Bucket>")
 
 
 def bucket_location(call: Call) -> Answer:
     """Tell the bucket's region."""
     call.store.check_bucket(call.bucket)
-    text = f'<?xml version="1.0" encoding="UTF-8"?>\n{element("LocationConstraint", "oss-" + call.settings.region)}'
-    return Answer(200, {"Content-Type": "application/xml"}, text.encode())
+    return xml_answer("LocationConstraint", xml_text(f"oss-{call.settings.region}"))
 
 
 def list_buckets(call: Call) -> Answer:
     """List all buckets of this server."""
     region = call.settings.region
     buckets = "".join(
-        "<Bucket>" + element("Name", name) + element("Location", f"oss-{region}") + element("Region", region)
-        + element("CreationDate", xml_date(created)) + element("StorageClass", "Standard") + "</Bucket>"
+        "<Bucket>"
+        + element("Name", name)
+        + element("Location", f"oss-{region}")
+        + element("Region", region)
+        + element("CreationDate", xml_date(created))
+        + element("StorageClass", "Standard")
+        + "</Bucket>"
         for name, created in call.store.buckets().items()
-    )  # fmt: skip
+    )
     owner = "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>"
     return xml_answer("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")

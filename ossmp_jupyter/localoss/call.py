@@ -99,7 +99,7 @@ def http_date(moment: float) -> str:
 
 
 def xml_date(moment: float) -> str:
-    """Write a time as OSS's XML does: ``2012-02-23T04:18:23.000Z``; the milliseconds are always zero (oss2 insists)."""
+    """Write a time as OSS's XML does: ``2012-02-23T04:18:23.000Z``, always whole seconds (oss2 insists)."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
 

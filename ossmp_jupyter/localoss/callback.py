@@ -1,4 +1,4 @@
-"""The upload callback: read from headers or query, sent to the application after the object is stored (section 5)."""
+"""The upload callback: told in headers or query, sent after the object is stored (sheet, section 5)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,20 @@ class Callback:
     variables: Mapping[str, str]
 
     def send(self, answer: Answer, etag: str, size: int, headers: Mapping[str, str]) -> Answer:
-        """Send the callback; the application's JSON takes the place of our answer's body, or 203 says it failed."""
+        """Send the callback; the application's JSON becomes our answer's body, or 203 says it failed."""
         if not self.call.apply:
             return answer
         values = {
-            "bucket": self.call.bucket, "object": self.call.key, "etag": etag, "size": size,
-            "mimeType": headers.get("content-type", ""), "imageInfo.height": "", "imageInfo.width": "",
-            "imageInfo.format": "", **self.variables,
-        }  # fmt: skip
+            "bucket": self.call.bucket,
+            "object": self.call.key,
+            "etag": etag,
+            "size": size,
+            "mimeType": headers.get("content-type", ""),
+            "imageInfo.height": "",
+            "imageInfo.width": "",
+            "imageInfo.format": "",
+            **self.variables,
+        }
         body = fill(self.body, values, as_json=self.body_type == _JSON).encode("utf-8")
         problem = ""
         for url in self.urls:
@@ -102,8 +108,10 @@ def read_callback(call: Call) -> Callback | None:
     """
     in_header, in_query = call.head.headers.get("x-oss-callback"), call.head.parameter("callback")
     if in_header is not None and in_query is not None:
-        raise _bad("Either the callback query string parameter or the x-oss-callback header should be specified, "
-                   "not both.")  # fmt: skip
+        raise _bad(
+            "Either the callback query string parameter or the x-oss-callback header should be specified, "
+            "not both."
+        )
     text = in_header if in_header is not None else in_query
     if text is None:
         return None
@@ -113,8 +121,10 @@ def read_callback(call: Call) -> Callback | None:
         text := call.head.headers.get("x-oss-callback-var") or call.head.parameter("callback-var")
     ) is not None:
         variables = _decode(text, "The callback var is not expecten json.")
-        if any(not name.startswith("x:") or name != name.lower() or not isinstance(value, str)
-               for name, value in variables.items()):  # fmt: skip
+        if any(
+            not name.startswith("x:") or name != name.lower() or not isinstance(value, str)
+            for name, value in variables.items()
+        ):
             raise _bad("The callback var is not expecten json.")
     urls = tuple(url for url in str(told.get("callbackUrl", "")).split(";") if url)
     if not urls:
@@ -159,7 +169,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _post(url: str, host: str, body: bytes, body_type: str) -> bytes:
-    """POST as OSS does (HTTP/1.0) and return the application's JSON; ValueError says what was wrong with it."""
+    """POST as OSS does (HTTP/1.0) and return the application's JSON; ValueError says what was wrong."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme == "https":
         raise ValueError("https callbacks are not supported by the embedded OSS.")

@@ -33,8 +33,9 @@ _LOCK_SECONDS = 10.0
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser."""
-    parse = argparse.ArgumentParser(prog="python -m ossmp_jupyter.localoss",
-                                    description="An embedded OSS for demos and tests.")  # fmt: skip
+    parse = argparse.ArgumentParser(
+        prog="python -m ossmp_jupyter.localoss", description="An embedded OSS for demos and tests."
+    )
     add = parse.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=0, help="port to listen on (default: any free one)")
@@ -52,8 +53,11 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--discard", action="store_true", help="drop bodies, for benchmarks; they are counted and checksummed"
     )
-    add("--checksums", choices=[item.value for item in Checksums],
-        help="what to compute of each body (default: full; with --discard: crc)")  # fmt: skip
+    add(
+        "--checksums",
+        choices=[item.value for item in Checksums],
+        help="what to compute of each body (default: full; with --discard: crc)",
+    )
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
     add("--allow-private-callback", action="store_true", help="send upload callbacks to loopback addresses")
     add(
@@ -75,14 +79,19 @@ def read_settings(argv: Sequence[str] | None) -> tuple[Settings, argparse.Namesp
         check_bucket_name(name)
     settings = Settings(
         root=(given.root or Path(tempfile.mkdtemp(prefix="localoss-"))).expanduser().resolve(),
-        host=given.host, port=given.port, region=given.region.removeprefix("oss-"), buckets=buckets,
+        host=given.host,
+        port=given.port,
+        region=given.region.removeprefix("oss-"),
+        buckets=buckets,
         access_key_id=given.access_key_id or key_id,
         access_key_secret=given.access_key_secret or os.environ.pop(SECRET_VARIABLE, "") or key_secret,
         security_token=given.security_token or os.environ.pop(TOKEN_VARIABLE, "") or None,
         control_token=secrets.token_urlsafe(24),
         bandwidth=None if given.bandwidth is None else parse_size(given.bandwidth, "--bandwidth"),
-        discard=given.discard, checksums=Checksums(checksums), allow_private_callback=given.allow_private_callback,
-    )  # fmt: skip
+        discard=given.discard,
+        checksums=Checksums(checksums),
+        allow_private_callback=given.allow_private_callback,
+    )
     rules: tuple[Rule, ...] = ()
     if given.faults is not None:
         rules = read_rules(json.loads(given.faults.read_text(encoding="utf-8")))

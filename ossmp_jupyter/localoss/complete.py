@@ -71,9 +71,14 @@ def _answer(call: Call, made: StoredObject) -> Answer:
         headers["x-oss-hash-crc64ecma"] = str(made.crc64)
     encoding = element("EncodingType", "url") if wants_encoding(call) else ""
     inner = (
-        encoding + element("Location", f"http://{call.host}/{'' if call.virtual_host else call.bucket + '/'}{call.key}")
-        + element("Bucket", call.bucket) + key_element(call, "Key", call.key) + element("ETag", f'"{made.etag}"')
-    )  # fmt: skip
+        encoding
+        + element(
+            "Location", f"http://{call.host}/{'' if call.virtual_host else call.bucket + '/'}{call.key}"
+        )
+        + element("Bucket", call.bucket)
+        + key_element(call, "Key", call.key)
+        + element("ETag", f'"{made.etag}"')
+    )
     return xml_answer("CompleteMultipartUploadResult", inner, headers)
 
 
@@ -101,7 +106,7 @@ def _chosen_parts(call: Call, upload: OpenUpload, document: bytes) -> tuple[Stor
         if document:
             raise invalid_argument(
                 "Should not speficy both complete all header and http body.", ec="0042-00000216"
-            )  # fmt: skip
+            )
         parts = tuple(part for _, part in sorted(upload.parts.items()))
         if not parts:
             raise Refused("MalformedXML")
@@ -159,9 +164,17 @@ def _assemble(call: Call, upload: OpenUpload, parts: tuple[StoredPart, ...]) -> 
             raise invalid_argument("no such object access control exists", "x-oss-object-acl", acl)
         headers["x-oss-object-acl"] = acl
     made = StoredObject(
-        upload.bucket, upload.key, upload.upload_id, tuple(Segment(part.file, part.size) for part in parts),
-        sum(part.size for part in parts), combined_etag(parts), combined_crc(parts), call.now, "Multipart", headers,
-    )  # fmt: skip
+        upload.bucket,
+        upload.key,
+        upload.upload_id,
+        tuple(Segment(part.file, part.size) for part in parts),
+        sum(part.size for part in parts),
+        combined_etag(parts),
+        combined_crc(parts),
+        call.now,
+        "Multipart",
+        headers,
+    )
     if not upload.sequential:
         return made
     md5 = hashlib.md5(usedforsecurity=False)
@@ -169,4 +182,4 @@ def _assemble(call: Call, upload: OpenUpload, parts: tuple[StoredPart, ...]) -> 
         md5.update(piece)
     return StoredObject.from_json(
         {**made.to_json(), "content_md5": base64.b64encode(md5.digest()).decode("ascii")}
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""The control endpoint for tests and the launcher: same port, ``/_localoss/``, loopback peers with the token only.
+"""The control endpoint of tests and launcher: same port, ``/_localoss/``, loopback peers with the token only.
 
 A bucket's name cannot begin with an underscore, so no object is ever hidden by it.
 """

@@ -1,4 +1,4 @@
-"""CORS: the permissive rule every bucket here has, so that pages in a browser can upload (protocol sheet, 9.2)."""
+"""CORS: the permissive rule every bucket has, so that pages in a browser can upload (protocol sheet, 9.2)."""
 
 from __future__ import annotations
 

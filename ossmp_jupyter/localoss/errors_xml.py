@@ -166,10 +166,13 @@ def access_denied(message: str, *, ec: str = "", extra: Mapping[str, str] | None
     return Refused("AccessDenied", message, ec=ec, extra=extra)
 
 
+def _is_xml(c: str) -> bool:
+    return c in "\t\n\r" or "\x20" <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff"
+
+
 def xml_text(value: str) -> str:
     """Escape text for XML; characters that XML 1.0 cannot hold become ``?``."""
-    safe = "".join(c if c in "\t\n\r" or "\x20" <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff" else "?"
-                   for c in value)  # fmt: skip
+    safe = "".join(c if _is_xml(c) else "?" for c in value)
     return escape(safe).replace("\r", "&#13;")
 
 

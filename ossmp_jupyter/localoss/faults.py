@@ -1,36 +1,35 @@
 """The fault plan: which requests go wrong, and how.
 
-A plan is a JSON list of rules. A rule names an ``operation`` (or ``"*"``, the default) and a ``kind``, and picks
-requests of that operation by counting them, so that the same order of requests meets the same faults:
+A plan is a JSON list of rules. A rule names a ``kind`` and an ``operation`` (``"*"``, the default, for any),
+and picks requests of that operation by counting them, so that the same order of requests meets the same
+faults:
 
-=================  ==================================================================================================
-``at``             the N-th matching request, from 1 (default 1); with ``"times": null`` that one and all after it
-``every``          each N-th matching request
-``probability``    each with this chance, drawn from ``seed`` (default 0) and the request's number: repeatable
-``part_number``    only this part; ``key``: only this object
-``times``          how often at most; null: for good. Default 1 with ``at``, for good with ``every`` and
-                   ``probability`` and for the kinds ``slow`` and ``skew``
-``byte``           at this byte of the request body; without it: after the body, before the answer
-=================  ==================================================================================================
+- ``at``: the N-th matching request, from 1 (the default); with ``"times": null`` that one and all after it
+- ``every``: each N-th matching request
+- ``probability``: each with this chance, drawn from ``seed`` (default 0) and the request's number, repeatable
+- ``part_number``: only this part; ``key``: only this object
+- ``times``: how often at most, null for good. Default 1 with ``at``; for good with ``every`` and
+  ``probability``, and for the kinds ``slow`` and ``skew`` without ``at``
+- ``byte``: at this byte of the request body; without it after the body, before the answer
 
 Kinds:
 
-==================  =================================================================================================
-``reset``           RST, nothing applied
-``stall``           silence for ``seconds`` (default 3600), then on as if nothing had been
-``error``           ``status`` (500), ``code`` (InternalError), ``message``, ``retry_after`` seconds; nothing applied
-``cut_answer``      applied; the answer ends after ``byte`` bytes of its body (default half), or in its head
-``apply_no_answer`` applied; RST instead of the answer
-``answer_no_apply`` a good answer, nothing applied
-``corrupt_part``    a byte of the stored part is flipped: ListParts and Complete see the CRC of the wrong bytes, the
-                    answer and the ETag are those of the right ones. With ``"where": "transit"`` the byte is flipped
-                    before the server looks, so that the answer tells
-``wrong_crc``       the CRC header of the answer is wrong; ``wrong_etag``: the ETag; ``no_crc``: no CRC header
-``forget_upload``   the upload named in the request is gone before the request is served
-``slow``            this request's body at ``bandwidth`` bytes per second (or "1MB/s")
-``html``            200 with a page of HTML, nothing applied
-``skew``            the server's clock is off by ``seconds`` while it serves the request
-==================  =================================================================================================
+- ``reset``: RST, nothing applied
+- ``stall``: silence for ``seconds`` (default 3600), then on as if nothing had been
+- ``error``: answers ``status`` (500), ``code`` (InternalError), ``message``, and Retry-After if there is a
+  ``retry_after`` (seconds); nothing applied
+- ``cut_answer``: applied; the answer ends after ``byte`` bytes of its body (default half), an answer without
+  a body in its head
+- ``apply_no_answer``: applied; RST instead of the answer
+- ``answer_no_apply``: a good answer, nothing applied
+- ``corrupt_part``: one bit of the stored part is flipped: ListParts and Complete see the CRC of the wrong
+  bytes, the answer and the ETag are those of the right ones. With ``"where": "transit"`` it is flipped before the
+  server looks, so that the answer tells
+- ``wrong_crc``, ``wrong_etag``, ``no_crc``: that header of the answer is wrong, or missing
+- ``forget_upload``: the upload named in the request is gone before the request is served
+- ``slow``: this request's body at ``bandwidth`` (bytes per second, or such as ``"1MB/s"``)
+- ``html``: 200 with a page of HTML, nothing applied
+- ``skew``: the server's clock is off by ``seconds`` while it serves the request
 
 Examples
 --------
@@ -142,16 +141,22 @@ def _read_rule(number: int, rule: object) -> Rule:
         raise InputError(f"rule {number} of the fault plan is not an object")
     given: dict[str, Any] = dict(rule)
     if unknown := set(given) - _NAMES:
-        raise InputError(f"rule {number} of the fault plan has an unknown member {min(unknown)!r}",
-                         hint=f"known are {', '.join(sorted(_NAMES))}")  # fmt: skip
+        raise InputError(
+            f"rule {number} of the fault plan has an unknown member {min(unknown)!r}",
+            hint=f"known are {', '.join(sorted(_NAMES))}",
+        )
     try:
         given["kind"] = Kind(given.get("kind"))
     except ValueError:
-        raise InputError(f"rule {number} of the fault plan has no known kind ({given.get('kind')!r})",
-                         hint=f"known are {', '.join(kind.value for kind in Kind)}") from None  # fmt: skip
+        raise InputError(
+            f"rule {number} of the fault plan has no known kind ({given.get('kind')!r})",
+            hint=f"known are {', '.join(kind.value for kind in Kind)}",
+        ) from None
     if given.get("operation", "*") not in _OPERATIONS:
-        raise InputError(f"rule {number} of the fault plan names an unknown operation {given['operation']!r}",
-                         hint=f"known are {', '.join(sorted(_OPERATIONS))}")  # fmt: skip
+        raise InputError(
+            f"rule {number} of the fault plan names an unknown operation {given['operation']!r}",
+            hint=f"known are {', '.join(sorted(_OPERATIONS))}",
+        )
     for name in _NUMBERS:
         if given.get(name) is not None and (
             not isinstance(given[name], int) or given[name] < (name == "every")

@@ -38,15 +38,33 @@ class Journal:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_LENGTH)
         self._number = 0
 
-    def begin(self, head: Head, *, operation: str, bucket: str, key: str, upload_id: str,
-              part_number: int | None, fault: str | None) -> dict[str, Any]:  # fmt: skip
+    def begin(
+        self,
+        head: Head,
+        *,
+        operation: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int | None,
+        fault: str | None,
+    ) -> dict[str, Any]:
         """Note a request whose head has arrived; ``status`` stays None until it ends."""
         entry: dict[str, Any] = {
-            "operation": operation, "method": head.method, "bucket": bucket, "key": key,
-            "query": masked(dict(head.query), _SECRET_PARAMETERS), "headers": masked(head.headers, _SECRET_HEADERS),
-            "status": None, "code": None, "bytes_in": 0, "part_number": part_number,
-            "upload_id": upload_id or None, "fault": fault, "time": time.time(),
-        }  # fmt: skip
+            "operation": operation,
+            "method": head.method,
+            "bucket": bucket,
+            "key": key,
+            "query": masked(dict(head.query), _SECRET_PARAMETERS),
+            "headers": masked(head.headers, _SECRET_HEADERS),
+            "status": None,
+            "code": None,
+            "bytes_in": 0,
+            "part_number": part_number,
+            "upload_id": upload_id or None,
+            "fault": fault,
+            "time": time.time(),
+        }
         with self._lock:
             self._number += 1
             entry["n"] = self._number

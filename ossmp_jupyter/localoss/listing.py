@@ -48,7 +48,7 @@ def _number(call: Call, name: str, default: int, *, least: int = 1, most: int | 
 def _grouped(
     names: Iterable[tuple[str, T]], prefix: str, delimiter: str, skip_group: str
 ) -> Iterator[Entry[T]]:
-    """Fold names that contain the delimiter after the prefix; a group comes once, where its first name stood."""
+    """Fold names that contain the delimiter after the prefix; a group comes once, at its first name."""
     last_group = ""
     for name, item in names:
         if delimiter:
@@ -99,23 +99,31 @@ def list_uploads(call: Call) -> Answer:
     page, truncated = _page(_grouped(names, prefix, delimiter, skip), most)
     last = page[-1] if page else None
     next_id = last.item.upload_id if last is not None and last.item is not None else ""
-    inner = (element("EncodingType", "url") if wants_encoding(call) else "") + "".join((
-        element("Bucket", call.bucket), key_element(call, "KeyMarker", key_marker),
-        element("UploadIdMarker", id_marker), key_element(call, "NextKeyMarker", last.name if last else ""),
-        element("NextUploadIdMarker", next_id), key_element(call, "Delimiter", delimiter),
-        key_element(call, "Prefix", prefix), element("MaxUploads", most),
-        element("IsTruncated", str(truncated).lower()),
-        *(_upload_element(call, entry.item) for entry in page if entry.item is not None),
-        _prefixes(call, page),
-    ))  # fmt: skip
+    inner = (element("EncodingType", "url") if wants_encoding(call) else "") + "".join(
+        (
+            element("Bucket", call.bucket),
+            key_element(call, "KeyMarker", key_marker),
+            element("UploadIdMarker", id_marker),
+            key_element(call, "NextKeyMarker", last.name if last else ""),
+            element("NextUploadIdMarker", next_id),
+            key_element(call, "Delimiter", delimiter),
+            key_element(call, "Prefix", prefix),
+            element("MaxUploads", most),
+            element("IsTruncated", str(truncated).lower()),
+            *(_upload_element(call, entry.item) for entry in page if entry.item is not None),
+            _prefixes(call, page),
+        )
+    )
     return xml_answer("ListMultipartUploadsResult", inner)
 
 
 def _upload_element(call: Call, upload: OpenUpload) -> str:
     inner = (
-        key_element(call, "Key", upload.key) + element("UploadId", upload.upload_id)
-        + element("StorageClass", storage_class(upload.headers)) + element("Initiated", xml_date(upload.initiated))
-    )  # fmt: skip
+        key_element(call, "Key", upload.key)
+        + element("UploadId", upload.upload_id)
+        + element("StorageClass", storage_class(upload.headers))
+        + element("Initiated", xml_date(upload.initiated))
+    )
     return f"<Upload>{inner}</Upload>"
 
 
@@ -126,18 +134,29 @@ def list_parts(call: Call) -> Answer:
     marker = _number(call, "part-number-marker", 0, least=0, most=None)
     parts = [part for number, part in sorted(upload.parts.copy().items()) if number > marker]
     page = parts[:most]
-    inner = (element("EncodingType", "url") if wants_encoding(call) else "") + "".join((
-        element("Bucket", call.bucket), key_element(call, "Key", call.key), element("UploadId", upload.upload_id),
-        element("StorageClass", storage_class(upload.headers)), element("PartNumberMarker", marker),
-        element("NextPartNumberMarker", page[-1].number if page else marker), element("MaxParts", most),
-        element("IsTruncated", str(len(parts) > most).lower()),
-    ))  # fmt: skip
+    inner = (element("EncodingType", "url") if wants_encoding(call) else "") + "".join(
+        (
+            element("Bucket", call.bucket),
+            key_element(call, "Key", call.key),
+            element("UploadId", upload.upload_id),
+            element("StorageClass", storage_class(upload.headers)),
+            element("PartNumberMarker", marker),
+            element("NextPartNumberMarker", page[-1].number if page else marker),
+            element("MaxParts", most),
+            element("IsTruncated", str(len(parts) > most).lower()),
+        )
+    )
     for part in page:
         crc = "" if part.crc64 is None else element("HashCrc64ecma", part.crc64)
         inner += (
-            "<Part>" + element("PartNumber", part.number) + element("LastModified", xml_date(part.modified))
-            + element("ETag", f'"{part.etag}"') + crc + element("Size", part.size) + "</Part>"
-        )  # fmt: skip
+            "<Part>"
+            + element("PartNumber", part.number)
+            + element("LastModified", xml_date(part.modified))
+            + element("ETag", f'"{part.etag}"')
+            + crc
+            + element("Size", part.size)
+            + "</Part>"
+        )
     return xml_answer("ListPartsResult", inner)
 
 
@@ -162,12 +181,20 @@ def list_objects(call: Call) -> Answer:
     skip = marker if delimiter and marker.endswith(delimiter) else ""
     page, truncated = _page(_grouped(names, prefix, delimiter, skip), most)
     last = page[-1].name if page else ""
-    head = [element("EncodingType", "url") if wants_encoding(call) else "", element("Name", call.bucket),
-            key_element(call, "Prefix", prefix), element("MaxKeys", most), key_element(call, "Delimiter", delimiter),
-            element("IsTruncated", str(truncated).lower())]  # fmt: skip
+    head = [
+        element("EncodingType", "url") if wants_encoding(call) else "",
+        element("Name", call.bucket),
+        key_element(call, "Prefix", prefix),
+        element("MaxKeys", most),
+        key_element(call, "Delimiter", delimiter),
+        element("IsTruncated", str(truncated).lower()),
+    ]
     if new:
-        head += [key_element(call, "StartAfter", start), element("ContinuationToken", token),
-                 element("KeyCount", len(page))]  # fmt: skip
+        head += [
+            key_element(call, "StartAfter", start),
+            element("ContinuationToken", token),
+            element("KeyCount", len(page)),
+        ]
         if truncated:
             head.append(element("NextContinuationToken", base64.b64encode(last.encode()).decode("ascii")))
     else:
@@ -186,10 +213,13 @@ def _object_element(call: Call, key: str, *, owner: bool) -> str:
     if found is None:
         return ""
     inner = (
-        key_element(call, "Key", key) + element("LastModified", xml_date(found.modified))
-        + element("ETag", f'"{found.etag}"') + element("Type", found.type) + element("Size", found.size)
+        key_element(call, "Key", key)
+        + element("LastModified", xml_date(found.modified))
+        + element("ETag", f'"{found.etag}"')
+        + element("Type", found.type)
+        + element("Size", found.size)
         + element("StorageClass", storage_class(found.headers))
-    )  # fmt: skip
+    )
     if owner:
         inner += "<Owner>" + element("ID", "0") + element("DisplayName", "0") + "</Owner>"
     return f"<Contents>{inner}</Contents>"

@@ -79,9 +79,13 @@ class OpenUpload:
     def to_json(self) -> dict[str, Any]:
         """Return what is written to disk; parts are files of their own."""
         return {
-            "bucket": self.bucket, "key": self.key, "upload_id": self.upload_id, "initiated": self.initiated,
-            "headers": dict(self.headers), "sequential": self.sequential,
-        }  # fmt: skip
+            "bucket": self.bucket,
+            "key": self.key,
+            "upload_id": self.upload_id,
+            "initiated": self.initiated,
+            "headers": dict(self.headers),
+            "sequential": self.sequential,
+        }
 
 
 def combined_crc(parts: tuple[StoredPart, ...]) -> int | None:

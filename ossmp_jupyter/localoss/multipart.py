@@ -48,15 +48,21 @@ def initiate(call: Call) -> Answer:
     if forbids_overwrite(call) and call.store.find(call.bucket, call.key) is not None:
         raise Refused("FileAlreadyExists", ec="0042-00000214")
     upload = OpenUpload(
-        call.bucket, call.key, call.store.new_data_id(), call.now, headers,
+        call.bucket,
+        call.key,
+        call.store.new_data_id(),
+        call.now,
+        headers,
         sequential=call.head.parameter("sequential") is not None,
-    )  # fmt: skip
+    )
     if call.apply:
         call.store.add_upload(upload)
     inner = (
-        encoding + element("Bucket", call.bucket) + key_element(call, "Key", call.key)
+        encoding
+        + element("Bucket", call.bucket)
+        + key_element(call, "Key", call.key)
         + element("UploadId", upload.upload_id)
-    )  # fmt: skip
+    )
     return xml_answer("InitiateMultipartUploadResult", inner, encryption_echo(headers))
 
 
@@ -94,7 +100,7 @@ def upload_part(call: Call) -> Answer:
             _check_sequence(upload, number)
             part = call.store.adopt(
                 body.file, upload.upload_id, number, body.etag, body.crc64, body.size, call.now
-            )  # fmt: skip
+            )
             call.store.add_part(upload, part, _EC_PART)
         return Answer(200, {**body.headers, **encryption_echo(upload.headers)})
 
@@ -108,13 +114,17 @@ def upload_part_copy(call: Call) -> Answer:
     call.body.read_all(call.settings.limits.xml_bytes)
     match = _COPY_SOURCE.fullmatch(call.head.get("x-oss-copy-source"))
     if match is None:
-        raise invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey.",
-                               "x-oss-copy-source", call.head.get("x-oss-copy-source"))  # fmt: skip
+        raise invalid_argument(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.",
+            "x-oss-copy-source",
+            call.head.get("x-oss-copy-source"),
+        )
     with call.store.reading(match[1], unquote(match[2])) as source:
         conditions = {
             name.removeprefix("x-oss-copy-source-"): value
-            for name, value in call.head.headers.items() if name.startswith("x-oss-copy-source-if-")
-        }  # fmt: skip
+            for name, value in call.head.headers.items()
+            if name.startswith("x-oss-copy-source-if-")
+        }
         check_conditions(conditions, source)
         first, last, ranged = _copy_range(call, source.size)
         if last - first + 1 > MAX_PART:

@@ -50,9 +50,18 @@ def put_object(call: Call) -> Answer:
             part = call.store.adopt(body.file, data_id, 1, body.etag, body.crc64, body.size, call.now)
             md5 = None if body.md5 is None else base64.b64encode(body.md5).decode("ascii")
             made = StoredObject(
-                call.bucket, call.key, data_id, (Segment(part.file, part.size),), part.size, part.etag, part.crc64,
-                call.now, "Normal", headers, md5,
-            )  # fmt: skip
+                call.bucket,
+                call.key,
+                data_id,
+                (Segment(part.file, part.size),),
+                part.size,
+                part.etag,
+                part.crc64,
+                call.now,
+                "Normal",
+                headers,
+                md5,
+            )
             call.store.publish(made, forbid_overwrite=forbids_overwrite(call), ec="0026-00000002")
         answer = Answer(200, {**body.headers, **encryption_echo(headers)})
         return (

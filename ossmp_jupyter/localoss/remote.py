@@ -57,9 +57,12 @@ class Remote:
     def environment(self) -> dict[str, str]:
         """Return the ``OSS_*`` variables that point clients at this server."""
         found = {
-            "OSS_ENDPOINT": self.endpoint, "OSS_REGION": self.region, "OSS_BUCKET": self.bucket,
-            "OSS_ACCESS_KEY_ID": self.access_key_id, "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
-        }  # fmt: skip
+            "OSS_ENDPOINT": self.endpoint,
+            "OSS_REGION": self.region,
+            "OSS_BUCKET": self.bucket,
+            "OSS_ACCESS_KEY_ID": self.access_key_id,
+            "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
+        }
         if self.security_token:
             found["OSS_SESSION_TOKEN"] = self.security_token
         return found
@@ -163,9 +166,13 @@ def spawn(
     command = [sys.executable, "-P", "-m", "ossmp_jupyter.localoss", *arguments]
     with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE if tied else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
+            command,
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        )
         timer = threading.Timer(_START_SECONDS, process.kill)
         timer.start()
         try:

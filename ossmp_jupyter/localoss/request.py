@@ -93,9 +93,13 @@ def parse_head(raw: bytes) -> Head:
         for name, _, value in (pair.partition("=") for pair in raw_query.decode("latin-1").split("&") if pair)
     )
     return Head(
-        method=words[0].decode("ascii"), target=target.decode("latin-1"), path=unquote_to_bytes(raw_path),
-        query=query, headers=headers, version=words[2].decode("ascii"),
-    )  # fmt: skip
+        method=words[0].decode("ascii"),
+        target=target.decode("latin-1"),
+        path=unquote_to_bytes(raw_path),
+        query=query,
+        headers=headers,
+        version=words[2].decode("ascii"),
+    )
 
 
 class Body:

@@ -33,11 +33,38 @@ HANDLERS: Mapping[Operation, Callable[[Call], Answer]] = {
 }
 
 # Sub-resources this server does not have; without the list a GET of ?acl would answer with the object itself.
-_FOREIGN = frozenset((
-    "acl", "append", "cname", "comp", "cors", "delete", "encryption", "inventory", "lifecycle", "live", "logging",
-    "policy", "position", "qosInfo", "referer", "replication", "requestPayment", "resourceGroup", "restore", "stat",
-    "symlink", "tagging", "transferAcceleration", "versioning", "versions", "vod", "website", "worm",
-))  # fmt: skip
+_FOREIGN = frozenset(
+    (
+        "acl",
+        "append",
+        "cname",
+        "comp",
+        "cors",
+        "delete",
+        "encryption",
+        "inventory",
+        "lifecycle",
+        "live",
+        "logging",
+        "policy",
+        "position",
+        "qosInfo",
+        "referer",
+        "replication",
+        "requestPayment",
+        "resourceGroup",
+        "restore",
+        "stat",
+        "symlink",
+        "tagging",
+        "transferAcceleration",
+        "versioning",
+        "versions",
+        "vod",
+        "website",
+        "worm",
+    )
+)
 
 
 def _virtual_bucket(call: Call, path_bucket: str) -> str:

@@ -1,12 +1,12 @@
 """The sockets: one listening, a thread per connection.
 
-Why neither cheroot nor ``http.server``: both were tried on paper against what this server must do. cheroot
-decodes the path before anybody sees it, buffers the socket behind a reader of its own and hands idle connections
-to a shared pool, so that a reset at byte B of a body, a cut answer or a body read by ``recv_into`` needs its
-private parts. ``http.server`` collapses a leading ``//`` and parses heads with the email package. What is left of
-either after that is ``socketserver``'s accept loop, which is the part used here; HTTP/1.1 framing is one small
-module (:mod:`ossmp_jupyter.localoss.request`) that keeps the path raw and the socket in hand. Threads win over an
-event loop because receiving, hashing and writing all let the GIL go.
+Why neither cheroot nor ``http.server``: cheroot hands the path on decoded, reads the socket through a
+buffered reader of its own and gives idle connections to a shared pool, so that a reset at byte B of a body, a
+cut answer or a body received by ``recv_into`` needs its private parts. ``http.server`` collapses a leading
+``//`` and parses heads with the email package. What is left of either after that is ``socketserver``'s accept
+loop, which is the part used here; HTTP/1.1 framing is one small module (:mod:`ossmp_jupyter.localoss.request`) that keeps
+the path raw and the socket in hand. Threads win over an event loop because receiving, hashing and writing all
+let the GIL go.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Handler(socketserver.BaseRequestHandler):
             wire.close()
 
     def _report(self) -> None:
-        """Write a defect of this server to its standard error; heads and bodies are not in a traceback's text."""
+        """Write a defect of this server to its standard error; a traceback holds no heads and no bodies."""
         with contextlib.suppress(OSError, ValueError):
             traceback.print_exc(file=sys.stderr)
 

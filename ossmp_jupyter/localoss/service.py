@@ -60,12 +60,15 @@ class Service:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         address = f"http://{host}:{self.port}"
         return {
-            "endpoint": address, "region": self.settings.region,
+            "endpoint": address,
+            "region": self.settings.region,
             "bucket": self.settings.buckets[0] if self.settings.buckets else None,
-            "access_key_id": self.settings.access_key_id, "access_key_secret": self.settings.access_key_secret,
-            "control": f"{address}/_localoss/", "control_token": self.settings.control_token,
+            "access_key_id": self.settings.access_key_id,
+            "access_key_secret": self.settings.access_key_secret,
+            "control": f"{address}/_localoss/",
+            "control_token": self.settings.control_token,
             "root": str(self.settings.root),
-        }  # fmt: skip
+        }
 
     # -- one connection
 
@@ -100,9 +103,14 @@ class Service:
         part_number = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
         call.strikes = self.faults.strikes(call.operation.value, key=call.key, part_number=part_number)
         entry = self.journal.begin(
-            call.head, operation=call.operation.value, bucket=call.bucket, key=call.key, upload_id=call.upload_id,
-            part_number=part_number, fault="+".join(strike.kind.value for strike in call.strikes) or None,
-        )  # fmt: skip
+            call.head,
+            operation=call.operation.value,
+            bucket=call.bucket,
+            key=call.key,
+            upload_id=call.upload_id,
+            part_number=part_number,
+            fault="+".join(strike.kind.value for strike in call.strikes) or None,
+        )
         status: int | None = None
         code: str | None = None
         try:
@@ -138,16 +146,18 @@ class Service:
         return HANDLERS[call.operation](call)
 
     def _finish(self, call: Call, answer: Answer, *, close: bool) -> bool:
-        """Send the answer and leave the connection clean: the rest of the body read, or the connection closed."""
+        """Send the answer and leave the connection clean: the rest of the body read, or all closed."""
         close = close or not call.head.keep_alive or call.body.waiting_for_continue
         if not close:
             call.wire.drain(call.body)
             close = not call.body.done
         extra = (
-            ("Server", "AliyunOSS"), ("Date", http_date(call.now)), ("x-oss-request-id", call.request_id),
+            ("Server", "AliyunOSS"),
+            ("Date", http_date(call.now)),
+            ("x-oss-request-id", call.request_id),
             ("x-oss-server-time", str(int((time.monotonic() - call.started) * 1000))),
             *cors_headers(call.head).items(),
-        )  # fmt: skip
+        )
         _send(call.wire, call.head, answer, extra=extra, close=close, call=call, pace=self.pace)
         if close and not call.body.done:
             call.wire.linger()
@@ -170,10 +180,16 @@ def _error_answer(call: Call, refused: Refused) -> Answer:
 def _refuse_connection(wire: Wire, refused: Refused) -> None:
     """Answer something that was no request; then the connection has to end."""
     document = error_xml(refused, request_id="0" * 24, host="")
-    head = join_headers(refused.status, _reason(refused.status), (
-        ("Server", "AliyunOSS"), ("Content-Type", "application/xml"), ("Content-Length", str(len(document))),
-        ("Connection", "close"),
-    ))  # fmt: skip
+    head = join_headers(
+        refused.status,
+        _reason(refused.status),
+        (
+            ("Server", "AliyunOSS"),
+            ("Content-Type", "application/xml"),
+            ("Content-Length", str(len(document))),
+            ("Connection", "close"),
+        ),
+    )
     with contextlib.suppress(OSError):
         wire.send(head + document)
         wire.linger()
@@ -186,8 +202,16 @@ def _reason(status: int) -> str:
         return "Unknown"
 
 
-def _send(wire: Wire, head: Head, answer: Answer, *, extra: tuple[tuple[str, str], ...], close: bool,
-          call: Call | None = None, pace: Pace | None = None) -> None:  # fmt: skip
+def _send(
+    wire: Wire,
+    head: Head,
+    answer: Answer,
+    *,
+    extra: tuple[tuple[str, str], ...],
+    close: bool,
+    call: Call | None = None,
+    pace: Pace | None = None,
+) -> None:
     length = len(answer.body) if answer.length is None else answer.length
     headers = [*extra, *answer.headers.items()]
     if answer.status not in _BODILESS:

@@ -165,8 +165,9 @@ class Store:
         """Return a fresh path for a body under way."""
         return self.root / "tmp" / secrets.token_hex(16)
 
-    def adopt(self, temp: Path, data_id: str, number: int, etag: str, crc64: int | None, size: int,
-              modified: float) -> StoredPart:  # fmt: skip
+    def adopt(
+        self, temp: Path, data_id: str, number: int, etag: str, crc64: int | None, size: int, modified: float
+    ) -> StoredPart:
         """Commit a body that is complete: one rename."""
         crc = "x" if crc64 is None else str(crc64)
         name = f"p{number:05d}-{etag}-{crc}-{size}-{secrets.token_hex(4)}"
@@ -229,8 +230,9 @@ class Store:
             if not keep_data:
                 self._remove_data(upload.upload_id)
 
-    def finish_upload(self, upload: OpenUpload, made: StoredObject, *, forbid_overwrite: bool, ec: str,
-                      overwrite_ec: str) -> None:  # fmt: skip
+    def finish_upload(
+        self, upload: OpenUpload, made: StoredObject, *, forbid_overwrite: bool, ec: str, overwrite_ec: str
+    ) -> None:
         """Publish an object made of an upload's parts and drop the upload, as one step."""
         with self._lock:
             if self._uploads.get(upload.upload_id) is not upload:
@@ -247,19 +249,37 @@ class Store:
         with self._lock:
             objects = {
                 f"{bucket}/{key}": {
-                    "bucket": bucket, "key": key, "size": item.size, "etag": item.etag, "crc64": item.crc64,
-                    "type": item.type, "headers": dict(item.headers), "modified": item.modified,
+                    "bucket": bucket,
+                    "key": key,
+                    "size": item.size,
+                    "etag": item.etag,
+                    "crc64": item.crc64,
+                    "type": item.type,
+                    "headers": dict(item.headers),
+                    "modified": item.modified,
                     "segments": len(item.segments),
                 }
-                for bucket, items in self._objects.items() for key, item in items.items()
-            }  # fmt: skip
+                for bucket, items in self._objects.items()
+                for key, item in items.items()
+            }
             uploads = [
-                {"bucket": upload.bucket, "key": upload.key, "upload_id": upload.upload_id,
-                 "initiated": upload.initiated,
-                 "parts": [{"part_number": part.number, "etag": part.etag, "crc64": part.crc64, "size": part.size}
-                           for _, part in sorted(upload.parts.items())]}
+                {
+                    "bucket": upload.bucket,
+                    "key": upload.key,
+                    "upload_id": upload.upload_id,
+                    "initiated": upload.initiated,
+                    "parts": [
+                        {
+                            "part_number": part.number,
+                            "etag": part.etag,
+                            "crc64": part.crc64,
+                            "size": part.size,
+                        }
+                        for _, part in sorted(upload.parts.items())
+                    ],
+                }
                 for upload in self.uploads()
-            ]  # fmt: skip
+            ]
             return {"buckets": list(self.buckets()), "objects": objects, "uploads": uploads}
 
     # -- disk

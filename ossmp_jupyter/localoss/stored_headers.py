@@ -65,16 +65,21 @@ def _checked_tags(text: str) -> str:
 
 
 def refuse_misplaced(call: Call, *, part: bool) -> None:
-    """Refuse what only InitiateMultipartUpload may say; other stored headers are tolerated (ali-oss repeats them)."""
+    """Refuse what only InitiateMultipartUpload may say; the rest is tolerated, as ali-oss repeats it."""
     if "x-oss-storage-class" in call.head.headers:
         if part:
             value = call.head.get("x-oss-storage-class")
-            raise invalid_argument("The storage class header is not supported by this operation.",
-                                   "x-oss-storage-class", value, ec="0042-00000101")  # fmt: skip
+            raise invalid_argument(
+                "The storage class header is not supported by this operation.",
+                "x-oss-storage-class",
+                value,
+                ec="0042-00000101",
+            )
         raise Refused("OperationNotSupported", ec="0042-00000202")
     if _SSE in call.head.headers:
-        raise invalid_argument("The encryption header is not supported by this operation.", _SSE,
-                               call.head.get(_SSE))  # fmt: skip
+        raise invalid_argument(
+            "The encryption header is not supported by this operation.", _SSE, call.head.get(_SSE)
+        )
 
 
 def encryption_echo(headers: Mapping[str, str]) -> dict[str, str]:
