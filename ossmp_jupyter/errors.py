@@ -23,6 +23,7 @@
     │   ├── Throttled             429, 503 and the QPS / traffic limits
     │   └── CallbackFailed        HTTP 203: the object IS stored, the callback failed
     ├── IntegrityError            a checksum or a size disagrees
+    ├── SourceFailed              the iterator that was to be uploaded raised; nothing was completed
     ├── SourceChanged             the source changed while it was read; nothing was completed
     ├── UploadInUse               another process is uploading this source to this target
     ├── UploadAborted             somebody aborted the upload
@@ -53,6 +54,7 @@ __all__ = [
     "ResponseTimeout",
     "ServerError",
     "SourceChanged",
+    "SourceFailed",
     "SourceNotReadable",
     "Stalled",
     "Throttled",
@@ -201,6 +203,10 @@ class CallbackFailed(ServerError):
 
 class IntegrityError(OssmpError):
     """A checksum or size disagrees with what was sent."""
+
+
+class SourceFailed(OssmpError):
+    """The iterator that was to be uploaded raised; nothing was completed."""
 
 
 class SourceChanged(OssmpError):

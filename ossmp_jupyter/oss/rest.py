@@ -90,6 +90,10 @@ class RestClient:
         self.connection = connection
         self._exchange = Exchange(connection, http)
 
+    def use(self, connection: Connection) -> None:
+        """Go on with another connection to the same service: new credentials, most likely."""
+        self.connection = self._exchange.connection = connection
+
     # --- multipart uploads --------------------------------------------------------------------
 
     async def init_multipart_upload(

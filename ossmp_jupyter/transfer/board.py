@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.lanes import PartBody
-from ossmp_jupyter.transfer.plan import Plan
+from ossmp_jupyter.transfer.plan import Plan, StreamPlan
 from ossmp_jupyter.transfer.progress import Progress, SpeedMeter, State
 
 __all__ = ["PartBoard"]
@@ -28,7 +28,8 @@ class PartBoard:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.plan: Plan | None = None
+        self.size_known = True
+        self.plan: Plan | StreamPlan | None = None
         self.done: dict[int, CheckpointPart] = {}
         self.kept: frozenset[int] = frozenset()
         self.retried: set[int] = set()
@@ -39,13 +40,28 @@ class PartBoard:
         self._confirmed = self._kept_bytes = self._highest = 0
         self._meter = SpeedMeter()
 
-    def lay_out(self, plan: Plan, kept: Mapping[int, CheckpointPart] | None = None) -> None:
+    def lay_out(self, plan: Plan | StreamPlan, kept: Mapping[int, CheckpointPart] | None = None) -> None:
         """Begin with a plan and the parts that need not travel."""
         self.plan = plan
         self.done = dict(kept or {})
         self.kept = frozenset(self.done)
         self.pending = deque(number for number in range(1, plan.count + 1) if number not in self.done)
         self._confirmed = self._kept_bytes = _total(self.done.values())
+        self._highest = max(self._highest, self._confirmed)
+
+    def grow(self, length: int) -> int:
+        """Add one part of a stream; returns its number."""
+        assert isinstance(self.plan, StreamPlan)
+        self.plan = self.plan.grown()
+        self.size += length
+        return self.plan.count
+
+    def keep(self, part: CheckpointPart) -> None:
+        """Note a part of a stream that an earlier run has sent."""
+        self.done[part.number] = part
+        self.kept |= {part.number}
+        self._confirmed += part.size
+        self._kept_bytes += part.size
         self._highest = max(self._highest, self._confirmed)
 
     def relay(self, agreed: Mapping[int, CheckpointPart]) -> None:
@@ -95,9 +111,10 @@ class PartBoard:
             parts_kept=len(self.kept),
             retries=self.retries,
             speed=speed if moving else 0.0,
-            eta=(self.size - sent) / speed if moving and speed > 0 else None,
+            eta=(self.size - sent) / speed if moving and speed > 0 and self.size_known else None,
             elapsed=elapsed,
             error=error,
+            size_known=self.size_known,
         )
 
     def part_map(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import OssmpError, UploadAborted
+from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.progress import Progress, State, UploadResult
@@ -131,6 +132,10 @@ class Upload:
     def resume(self) -> None:
         """Go on after a pause; returns at once."""
         self._tell(self._task.resume)
+
+    def renew(self, connection: Connection) -> None:
+        """Go on with the credentials of another connection to the same service; returns at once."""
+        self._tell(lambda: self._task.renew(connection))
 
     def abort(self) -> cf.Future[bool]:
         """Stop, delete the parts on the server, confirm; returns at once.

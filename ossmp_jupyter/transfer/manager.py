@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 
 from ossmp_jupyter.errors import UploadInUse
 from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.transfer import defaults
 from ossmp_jupyter.transfer.client import OSSClient
-from ossmp_jupyter.transfer.defaults import current_connection, default_connection, set_default_connection
+from ossmp_jupyter.transfer.defaults import current_connection, default_connection
 from ossmp_jupyter.transfer.handle import Upload
 from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
 
@@ -217,6 +218,19 @@ def upload(
     """
     request = prepare_request(connection or current_connection(), source, target, **options)
     return engine().start(request, timeout)
+
+
+def set_default_connection(connection: Connection | None) -> None:
+    """Set what uploads and clients of this process use from now on; None forgets it.
+
+    Live uploads to the same service go on with its credentials: an upload that waits for new ones
+    continues.
+    """
+    defaults.set_default_connection(connection)
+    if connection is not None and _engine is not None:
+        for handle in _engine.uploads():
+            if not handle.future.done() and handle.request.connection.identity == connection.identity:
+                handle.renew(connection)
 
 
 def uploads() -> list[Upload]:

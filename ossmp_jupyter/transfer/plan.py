@@ -17,6 +17,7 @@ __all__ = [
     "SIMPLE_BELOW",
     "PartRange",
     "Plan",
+    "StreamPlan",
     "check_parallel",
     "check_part_size",
     "make_plan",
@@ -76,6 +77,43 @@ class Plan:
     def parts(self) -> tuple[PartRange, ...]:
         """All parts in order."""
         return tuple(self.part(number) for number in range(1, self.count + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """The cut of a stream of unknown length, as far as it was read.
+
+    Without a part size of the user's the parts grow: they double after every 1,000, so that 10,000
+    of them hold more than 7 TiB, while a stream of up to 7.8 GiB needs no more than 8 MiB buffers.
+    """
+
+    part_size: int = _PREFERRED
+    count: int = 0
+    fixed: bool = False
+
+    def next_size(self) -> int:
+        """Bytes of the next part, if the stream has as many.
+
+        Raises
+        ------
+        InputError
+            If 10,000 parts were not enough.
+
+        Examples
+        --------
+        >>> StreamPlan().next_size(), StreamPlan(count=1000).next_size()
+        (8388608, 16777216)
+        """
+        if self.count >= MAX_PARTS:
+            raise InputError(
+                f"the stream is longer than 10,000 parts of {format_size(self.part_size)}",
+                hint="give a larger part size, or none: then the parts grow with the stream",
+            )
+        return self.part_size if self.fixed else min(self.part_size << (self.count // 1000), MAX_PART_SIZE)
+
+    def grown(self) -> StreamPlan:
+        """The plan with one more part."""
+        return StreamPlan(self.part_size, self.count + 1, self.fixed)
 
 
 def check_part_size(value: int | str) -> int:

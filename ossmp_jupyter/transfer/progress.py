@@ -36,7 +36,8 @@ FINAL_STATES = frozenset({State.DONE, State.FAILED, State.ABORTED, State.SOURCE_
 class Progress:
     """A snapshot of one upload. Sizes in bytes, times in seconds, speed in bytes per second.
 
-    ``confirmed`` never decreases within a run; ``sent`` may, when a part is sent again.
+    ``confirmed`` never decreases within a run; ``sent`` may, when a part is sent again. While a stream
+    of unknown length is read ``total`` is what was read so far and ``size_known`` is False.
     """
 
     state: State = State.QUEUED
@@ -53,6 +54,7 @@ class Progress:
     eta: float | None = None
     elapsed: float = 0.0
     error: str | None = None
+    size_known: bool = True
 
     @property
     def fraction(self) -> float:
@@ -65,7 +67,7 @@ class Progress:
         """
         if self.state is State.DONE:
             return 1.0
-        if not self.total:
+        if not self.total or not self.size_known:
             return 0.0
         return min(self.confirmed / self.total, 0.9999)
 

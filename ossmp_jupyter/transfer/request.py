@@ -110,7 +110,8 @@ def prepare_request(
     part_size = None if part_size is None else check_part_size(part_size)
     found = opened.open()
     try:
-        make_plan(found.size, part_size=part_size, parallel=lanes, simple=simple)
+        if found.kind != "stream":
+            make_plan(found.size, part_size=part_size, parallel=lanes, simple=simple)
     except InputError:
         opened.close()
         raise

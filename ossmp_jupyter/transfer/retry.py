@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ossmp_jupyter.errors import OssmpError, Throttled
+from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, OssmpError, Throttled
 from ossmp_jupyter.units import format_duration
 
 __all__ = ["AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy"]
@@ -151,6 +151,7 @@ class Retrier:
     deadline: float = 600.0
     retries: int = 0
     on_retry: Callable[[OssmpError, float], None] | None = None
+    on_credentials: Callable[[OssmpError], Awaitable[None]] | None = None
     limit: AdaptiveLimit | None = None
     _last_success: float | None = None
 
@@ -171,6 +172,10 @@ class Retrier:
         while True:
             try:
                 answer = await request()
+            except (CredentialsError, CredentialsExpired) as error:
+                if self.on_credentials is None:
+                    raise
+                await self.on_credentials(error)
             except OssmpError as error:
                 if isinstance(error, Throttled) and self.limit is not None:
                     self.limit.throttled()

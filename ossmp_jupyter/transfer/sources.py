@@ -8,16 +8,17 @@ no, the engine opens the source again and proves or disproves the change by its 
 
 from __future__ import annotations
 
+import inspect
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ossmp_jupyter.errors import InputError, SourceChanged, SourceNotReadable
 from ossmp_jupyter.oss.checksum import crc64
+from ossmp_jupyter.transfer.streams import SourceIdentity, StreamSource
 from ossmp_jupyter.units import MIB
 
 __all__ = [
@@ -29,19 +30,6 @@ __all__ = [
     "make_source",
     "read_range",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
-    """What a source was when it was opened; equal identities read the same file state."""
-
-    kind: str
-    name: str
-    size: int
-    mtime_ns: int = 0
-    ctime_ns: int = 0
-    inode: int = 0
-    device: int = 0
 
 
 class Source(Protocol):
@@ -207,8 +195,9 @@ def make_source(source: object) -> Source:
 
     Parameters
     ----------
-    source : str, os.PathLike, bytes-like, or open binary file on disk
-        What to upload.
+    source : str, os.PathLike, bytes-like, open binary file, or (async) iterator of bytes
+        What to upload. A file on disk is read from its beginning; anything else with a ``read``
+        method is read to its end as a stream.
 
     Raises
     ------
@@ -227,8 +216,10 @@ def make_source(source: object) -> Source:
                 "the source is empty" if not text else "the path is bytes", hint="give a path as text"
             )
         return FileSource(text)
-    if hasattr(source, "fileno") and hasattr(source, "read"):
+    if hasattr(source, "read"):
         return _from_open_file(source)  # type: ignore[arg-type]
+    if isinstance(source, (Iterator, AsyncIterator)) or inspect.isgenerator(source):
+        return StreamSource(source)
     return BytesSource(source)
 
 
@@ -240,9 +231,7 @@ def _from_open_file(file: BinaryIO) -> Source:
         return FileSource(name)
     if hasattr(file, "getbuffer"):
         return BytesSource(file.getbuffer())
-    raise InputError(
-        "this open file has no name on disk", hint="upload its path, or the bytes that file.read() returns"
-    )
+    return StreamSource(iter(lambda: file.read(MIB), b""))
 
 
 def read_range(source: Source, offset: int, length: int) -> Iterator[memoryview]:

@@ -16,26 +16,31 @@ import asyncio
 import time
 
 from ossmp_jupyter.errors import NoSuchUpload, SourceChanged, UploadAborted
+from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.callbacks import CallbackRunner
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
+from ossmp_jupyter.transfer.core import UploadCore
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.retry import Clock, RetryPolicy
 from ossmp_jupyter.transfer.steps import UploadSteps
+from ossmp_jupyter.transfer.streaming import StreamSteps
 
 __all__ = ["TRANSITIONS", "UploadTask"]
 
 _ENDS = frozenset({State.FAILED, State.ABORTED, State.SOURCE_CHANGED, State.PAUSED})
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING},
-    State.HASHING: _ENDS | {State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING},
-    State.INITIATING: _ENDS | {State.UPLOADING},
-    State.UPLOADING: _ENDS | {State.WAITING, State.COMPLETING, State.VERIFYING},
+    State.QUEUED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING, State.WAITING},
+    State.HASHING: _ENDS
+    | {State.INITIATING, State.UPLOADING, State.WAITING, State.COMPLETING, State.VERIFYING},
+    State.INITIATING: _ENDS | {State.UPLOADING, State.WAITING},
+    State.UPLOADING: _ENDS | {State.HASHING, State.WAITING, State.COMPLETING, State.VERIFYING},
     State.PAUSED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING},
-    State.WAITING: _ENDS | {State.UPLOADING},
-    State.COMPLETING: _ENDS | {State.HASHING, State.VERIFYING},
-    State.VERIFYING: _ENDS | {State.DONE},
+    State.WAITING: _ENDS
+    | {State.QUEUED, State.HASHING, State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING},
+    State.COMPLETING: _ENDS | {State.HASHING, State.WAITING, State.VERIFYING},
+    State.VERIFYING: _ENDS | {State.WAITING, State.COMPLETING, State.DONE},
     State.DONE: frozenset(),
     State.FAILED: frozenset(),
     State.ABORTED: frozenset(),
@@ -61,7 +66,8 @@ class UploadTask:
         self.request = request
         self.state = State.QUEUED
         self.error: BaseException | None = None
-        self._steps = UploadSteps(rest, request, self._enter, policy or RetryPolicy(), clock or Clock())
+        kind = StreamSteps if request.found.kind == "stream" else UploadSteps
+        self._steps: UploadCore = kind(rest, request, self._enter, policy or RetryPolicy(), clock or Clock())
         self._started = time.monotonic()
         self._ended: float | None = None
         self._abort_wanted = False
@@ -102,6 +108,10 @@ class UploadTask:
     def resume(self) -> None:
         """Go on after a pause."""
         self._steps.gate.open()
+
+    def renew(self, connection: Connection) -> None:
+        """Go on with the credentials of another connection to the same service."""
+        self._steps.renew(connection)
 
     async def abort(self) -> bool:
         """Stop our own requests, abort on the server, confirm that the parts are gone.

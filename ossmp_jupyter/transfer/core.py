@@ -1,0 +1,321 @@
+"""What every upload does, whatever its source: begin, send a part, complete, verify, abort, wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, NoSuchUpload, OssmpError
+from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.messages import InitiateResult
+from ossmp_jupyter.oss.rest import RestClient
+from ossmp_jupyter.transfer import outcome as outcomes
+from ossmp_jupyter.transfer import past
+from ossmp_jupyter.transfer.board import PartBoard
+from ossmp_jupyter.transfer.callbacks import CallbackRunner
+from ossmp_jupyter.transfer.checkpoint import Checkpoint, CheckpointPart
+from ossmp_jupyter.transfer.gate import Gate
+from ossmp_jupyter.transfer.journal import Header, Journal, Record
+from ossmp_jupyter.transfer.lanes import PartBody
+from ossmp_jupyter.transfer.plan import Plan, StreamPlan
+from ossmp_jupyter.transfer.progress import State, UploadResult
+from ossmp_jupyter.transfer.request import UploadRequest
+from ossmp_jupyter.transfer.retry import AdaptiveLimit, Clock, Retrier, RetryPolicy
+from ossmp_jupyter.units import format_duration
+
+__all__ = ["UploadCore"]
+
+T = TypeVar("T")
+
+_CONTROL = RetryPolicy(attempts=4)
+"""For requests without a body: a server that is down is reported within seconds."""
+_ABORT_CHECKS = 5
+_LAST_WORD = 5.0
+"""Seconds to wait for the answer to an Initiate that is not wanted any more."""
+_CREDENTIALS_POLL = 5.0
+_CREDENTIALS_WAIT = 1800.0
+"""Seconds: how often to look for new credentials, and for how long."""
+
+
+class UploadCore(ABC):
+    """The steps that all kinds of uploads share, and what they share it with.
+
+    Parameters
+    ----------
+    rest : RestClient
+        The service.
+    request : UploadRequest
+        What to upload; its source is open and is closed by :meth:`close`.
+    enter : callable
+        Told each state before its step begins.
+    policy, clock : RetryPolicy, Clock
+        How parts are repeated; time and chance.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        request: UploadRequest,
+        enter: Callable[[State], None],
+        policy: RetryPolicy,
+        clock: Clock,
+    ) -> None:
+        self.request = request
+        self.upload_id: str | None = None
+        self.problem: str | None = None
+        self.board = PartBoard(request.found.size)
+        self.gate = Gate()
+        self.callbacks: CallbackRunner | None = None
+        self._rest = rest
+        self._tell_state = enter
+        self._state = State.QUEUED
+        self._source = request.source
+        self._journal = Journal(request.journal)
+        self._limit = AdaptiveLimit(request.parallel)
+        self._retrier = Retrier(policy, clock=clock, on_retry=self._note_retry, limit=self._limit)
+        self._retrier.on_credentials = self._need_credentials
+        self._renewed = asyncio.Event()
+        self._waiting: asyncio.Task[None] | None = None
+        self._started = time.monotonic()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """What could be resumed now; None before OSS gave an upload ID."""
+        request, plan = self.request, self.board.plan
+        if self.upload_id is None or plan is None:
+            return None
+        return Checkpoint(
+            self._source.path, request.bucket, request.key, self.board.size, plan.part_size,
+            self.upload_id, tuple(self.board.done.copy().values()), request.connection.identity,
+        )  # fmt: skip
+
+    def warning(self) -> str | None:
+        """Something the user should know that did not stop the upload."""
+        return self._journal.warning or (self.callbacks.error if self.callbacks else None)
+
+    def close(self) -> None:
+        """Let go of source and journal."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._source.close()
+        self._journal.close()
+
+    def forget_journal(self) -> None:
+        """The upload ID is gone for good."""
+        self._journal.remove()
+
+    def renew(self, connection: Connection) -> None:
+        """Go on with the credentials of another connection to the same service."""
+        self._rest.use(connection)
+        self._renewed.set()
+
+    @abstractmethod
+    async def live(self) -> UploadResult:
+        """Go through all the steps."""
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._tell_state(state)
+
+    async def _initiate(self, plan: Plan | StreamPlan) -> None:
+        request = self.request
+        self._enter(State.INITIATING)
+        call = asyncio.ensure_future(
+            self._control(
+                "InitiateMultipartUpload",
+                lambda: self._rest.init_multipart_upload(
+                    request.bucket, request.key, headers=request.options.for_initiate()
+                ),
+            )
+        )
+        try:
+            answer = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            # The server may have begun the upload already: learn its ID, so that no orphan stays.
+            with contextlib.suppress(OssmpError, asyncio.TimeoutError):
+                self._begin(await asyncio.wait_for(call, _LAST_WORD), plan)
+            raise
+        self._begin(answer, plan)
+
+    def _begin(self, answer: InitiateResult, plan: Plan | StreamPlan) -> None:
+        self.upload_id = answer.upload_id
+        # The upload ID is on disk before the first part travels: a crash leaves no unknown upload.
+        self._journal.begin(self._header(answer.upload_id, plan.part_size))
+        self.board.lay_out(plan)
+        self._call_back(answer)
+
+    async def _exchange(self, number: int, body: PartBody, call: Callable[[], Awaitable[T]]) -> T:
+        body.reset()
+        self.board.flight[number] = body
+        try:
+            return await call()
+        finally:
+            self.board.flight.pop(number, None)
+
+    async def _run_behind_gate(
+        self, left: Callable[[], bool], make: Callable[[], Iterable[Coroutine[Any, Any, None]]]
+    ) -> None:
+        """Run work while something is left; a closed gate stops it, an open one lets it begin anew."""
+        while left():
+            if not self.gate.is_open:
+                self._enter(State.PAUSED)
+                await self.gate.wait_open()
+            self.board.rest_meter()
+            self._enter(State.UPLOADING)
+            await self.gate.run(make())
+
+    async def _send_body(self, number: int, body: PartBody) -> None:
+        """Send one part until the server has confirmed it."""
+        request, upload_id = self.request, self.upload_id
+        assert upload_id is not None
+
+        tries = 0
+
+        async def send() -> None:
+            nonlocal tries
+            tries += 1
+            async with self._limit:
+                answer = await self._exchange(
+                    number, body, lambda: self._rest.upload_part(
+                        request.bucket, request.key, upload_id, number, body,
+                        length=body.length, headers=request.options.for_part(),
+                    ),
+                )  # fmt: skip
+            outcomes.check_crc(answer.crc64, body.crc64, answer.request_id)
+            self._confirm(CheckpointPart(number, answer.etag, body.length, body.crc64), answer)
+
+        await self._retrier.run(f"UploadPart (part {number})", send)
+        if tries > 1:
+            self.board.retried.add(number)
+
+    async def _complete(self) -> UploadResult:
+        request, upload_id = self.request, self.upload_id
+        assert upload_id is not None
+        self._enter(State.COMPLETING)
+        expected = outcomes.expected_of(request.bucket, request.key, self.board.parts_in_order())
+        headers = request.options.for_complete()
+        while True:
+            try:
+                done = await outcomes.complete(self._rest, upload_id, expected, headers, self._retrier)
+                return await self._verify(expected, done)
+            except (CredentialsError, CredentialsExpired) as error:
+                await self._need_credentials(error)
+
+    async def _verify(self, expected: outcomes.Expected, done: outcomes.Outcome) -> UploadResult:
+        self._enter(State.VERIFYING)
+        verified, head = await outcomes.verify(self._rest, expected, done, self._retrier)
+        etag = head.etag if head is not None else done.etag
+        if self.upload_id is None:  # by PutObject: nothing was noted before
+            self._journal.begin(self._header("", max(expected.size, 1)))
+        self._journal.finish(past.receipt_of(head, expected.size, expected.crc64, etag, time.time()))
+        return self._result(etag, expected.crc64, verified, done)
+
+    def _result(
+        self, etag: str, crc: int, verified: bool, done: outcomes.Outcome, *, already: bool = False
+    ) -> UploadResult:
+        board, request = self.board, self.request
+        return UploadResult(
+            bucket=request.bucket,
+            key=request.key,
+            size=board.size,
+            etag=etag,
+            crc64=crc,
+            verified=verified,
+            elapsed=time.monotonic() - self._started,
+            parts=self._plan().count,
+            parts_kept=len(board.kept),
+            parts_sent=board.parts_sent,
+            bytes_sent=board.bytes_sent,
+            retries=self._retrier.retries,
+            upload_id=self.upload_id,
+            version_id=done.version_id,
+            callback=done.callback,
+            callback_error=done.callback_error,
+            already_published=already,
+            request_id=done.request_id,
+        )
+
+    async def abort_on_server(self) -> None:
+        """Abort, then look until the parts are really gone: a part that was under way may land late."""
+        request, upload_id = self.request, self.upload_id
+        if upload_id is None:
+            return
+        for check in range(_ABORT_CHECKS):
+            await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
+            try:
+                await self._control(
+                    "ListParts",
+                    lambda: self._rest.list_parts(request.bucket, request.key, upload_id, max_parts=1),
+                )
+            except NoSuchUpload:
+                self._journal.remove()
+                return
+            await asyncio.sleep(0.2 * 2**check)
+
+    async def _forget(self, record: Record) -> None:
+        """Drop an earlier run's upload, because a fresh one was asked for."""
+        if record.receipt is None:
+            request, upload_id = self.request, record.header.upload_id
+            await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
+        self._journal.remove()
+
+    async def _control(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await self._retrier.run(what, call, policy=_CONTROL)
+
+    def _confirm(self, part: CheckpointPart, answer: object) -> None:
+        self.board.confirm(part)
+        self._journal.append(part)
+        self._call_back(answer)
+
+    def _call_back(self, answer: object) -> None:
+        if self.callbacks is not None:
+            fraction = self.board.progress(State.UPLOADING, 0.0, None).fraction
+            self.callbacks.put(fraction, self.checkpoint(), answer)
+
+    def _note_retry(self, error: OssmpError, pause: float) -> None:
+        self.board.retries = self._retrier.retries
+        self.problem = str(error)
+
+    def _header(self, upload_id: str, part_size: int) -> Header:
+        return past.header_of(self.request, self.board.size, upload_id, part_size, time.time())
+
+    def _plan(self) -> Plan | StreamPlan:
+        assert self.board.plan is not None
+        return self.board.plan
+
+    # ------------------------------------------------------------------ credentials that have expired
+    async def _need_credentials(self, error: OssmpError) -> None:
+        """Wait for new credentials; all requests of the upload share one wait."""
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.ensure_future(self._wait_for_credentials(error))
+        await asyncio.shield(self._waiting)
+
+    async def _wait_for_credentials(self, error: OssmpError) -> None:
+        before, self.problem = self._state, str(error)
+        used = await self._credentials()
+        self._renewed.clear()
+        self._enter(State.WAITING)
+        deadline = self._retrier.clock.now() + _CREDENTIALS_WAIT
+        while self._retrier.clock.now() < deadline:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._renewed.wait(), _CREDENTIALS_POLL)
+            if self._renewed.is_set() or await self._credentials(refresh=True) not in (None, used):
+                if self._state is State.WAITING:
+                    self._enter(before)
+                return
+        error.hint = (
+            f"no new credentials came within {format_duration(_CREDENTIALS_WAIT)}; "
+            "connect again with %oss_connect and run the upload again: it goes on where it was"
+        )
+        error.retryable = False
+        raise error
+
+    async def _credentials(self, *, refresh: bool = False) -> Credentials | None:
+        provider = self._rest.connection.credentials
+        with contextlib.suppress(OssmpError):
+            return await (provider.refresh() if refresh else provider.get())
+        return None
