@@ -77,6 +77,16 @@ _HINTS = {
     "BucketNotEmpty": "delete its objects and unfinished uploads first",
     "RequestTimeout": "the line was idle for too long; try again",
 }
+# Where OSS's own words say less than ours, or echo what must not be shown.
+_SENTENCES = {
+    "NoSuchBucket": "there is no bucket {bucket} at {host} (NoSuchBucket)",
+    "NoSuchKey": "there is no object {target} (NoSuchKey)",
+    "NoSuchUpload": "OSS has no such upload to {target} (NoSuchUpload)",
+    "FileAlreadyExists": "{target} exists, and overwriting it was forbidden (FileAlreadyExists)",
+    "SecurityTokenExpired": "the security token has expired (SecurityTokenExpired)",
+    "RequestTimeTooSkewed": "this machine's clock and the server's differ by more than 15 minutes "
+    "(RequestTimeTooSkewed)",
+}
 _ALWAYS_DENIED = "ask for the permission oss:{action}, or check the bucket's policy"
 _ACTIONS = {
     "InitiateMultipartUpload": "PutObject",
@@ -180,8 +190,9 @@ def _sentence(asked: Asked, code: str, document: Mapping[str, str]) -> str:
     message = asked.clean(document.get("Message", "")).rstrip(".")
     if code == "CallbackFailed":
         return f"{asked.target} is stored, but the callback failed ({message or 'no reason given'})"
-    if code == "SecurityTokenExpired":
-        message = "The security token has expired"
+    if code in _SENTENCES:
+        bucket = asked.target.removeprefix("oss://").partition("/")[0]
+        return _SENTENCES[code].format(target=asked.target, bucket=bucket, host=asked.host)
     detail = "".join(
         f", {name} {asked.clean(document[name])}"
         for name in ("ArgumentName", "ArgumentValue", "PartNumber", "Condition", "Header")
@@ -196,7 +207,7 @@ def _hint(asked: Asked, code: str, document: Mapping[str, str]) -> str | None:
     if endpoint and code in {"AccessDenied", "PermanentRedirect"}:
         return f"the bucket lives in another region; connect with endpoint='{endpoint}'"
     if code == "RequestTimeTooSkewed" and document.get("ServerTime"):
-        return f"set this machine's clock; the server's says {asked.clean(document['ServerTime'])}"
+        return f"set the clock; the server's says {asked.clean(document['ServerTime'])}"
     if code == "InvalidArgument" and "region" in document.get("Message", "").lower():
         return f"the request was signed for region {asked.region}; connect with the bucket's region"
     if code == "AccessDenied":
@@ -204,9 +215,7 @@ def _hint(asked: Asked, code: str, document: Mapping[str, str]) -> str | None:
             return "make a new link"
         return _ALWAYS_DENIED.format(action=_ACTIONS.get(asked.operation, asked.operation))
     hint = _HINTS.get(code)
-    identity = (
-        repr(asked.credentials).removeprefix("Credentials(").split("'")[1] if asked.credentials else "the key"
-    )
+    identity = asked.credentials.masked_id if asked.credentials else "the key"
     return hint.format(access_key_id=identity) if hint else None
 
 

@@ -171,7 +171,7 @@ def _check_expires(value: Any) -> str | timedelta:
     if isinstance(value, (int, float)) or re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         raise InputError(
             f"Expires {text} is a number, but HTTP wants a date",
-            hint="give a datetime or timedelta(hours=1); for caches, Cache-Control 'max-age=3600' says it better",
+            hint="give a datetime or timedelta(hours=1), or use Cache-Control 'max-age=3600'",
         )
     try:
         return http_date(parsedate_to_datetime(text))

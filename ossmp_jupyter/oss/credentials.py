@@ -33,10 +33,6 @@ __all__ = [
 _REFRESH_BEFORE = timedelta(minutes=5)
 
 
-def _masked(access_key_id: str) -> str:
-    return access_key_id if len(access_key_id) <= 8 else f"{access_key_id[:4]}…{access_key_id[-4:]}"
-
-
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """An access key pair, with the security token of temporary credentials.
@@ -77,10 +73,16 @@ class Credentials:
                     f"the {what} holds control characters", hint="copy it again, without line breaks"
                 )
 
+    @property
+    def masked_id(self) -> str:
+        """Enough of the access key ID to recognise it."""
+        known = self.access_key_id
+        return known if len(known) <= 8 else f"{known[:4]}…{known[-4:]}"
+
     def __repr__(self) -> str:
         token = ", with a security token" if self.security_token else ""
         until = f", until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
-        return f"Credentials({_masked(self.access_key_id)!r}{token}{until})"
+        return f"Credentials({self.masked_id!r}{token}{until})"
 
     def expire_within(self, span: timedelta) -> bool:
         """Tell whether these credentials end within ``span`` from now; False where no end is known."""
