@@ -1,4 +1,4 @@
-// The upload panel. Text goes in by textContent only: file names and keys are not ours.
+// The upload panel; CSS is a constant that comes with the script. Text goes in by textContent only: file names and keys are not ours.
 const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
 const SILENCE = 6000; // ms without a word from the kernel while uploads run
 
@@ -18,12 +18,17 @@ function button(text, cls, parent, onclick) {
 }
 function short(id) { return id.length > 12 ? id.slice(0, 8) + "…" : id; }
 
+// What a view said, kept for the next view of the same rows: a display is drawn anew when its cell ends.
+const memory = new Map();
+
 // One view. hub: the kernel's one model that speaks; only: the IDs to show, or null for all of them.
-function draw(hub, only, el) {
+export function draw(hub, only, el) {
   const own = new Map();
-  let chosen = null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null;
+  const mine = JSON.stringify(only), before = memory.get(mine) || {};
+  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null;
   const shows = (id) => !only || only.includes(id);
   const root = make("div", "ossmp-panel", el);
+  make("style", "", root, CSS);
   const tools = make("div", "ossmp-tools", root);
   tools.setAttribute("role", "toolbar");
   tools.setAttribute("aria-label", "Actions on the selected upload");
@@ -42,26 +47,26 @@ function draw(hub, only, el) {
   const table = make("table", "ossmp-uploads", scroll);
   table.setAttribute("aria-label", "Uploads");
   const head = make("tr", "", make("thead", "", table));
-  for (const [title, cls] of [["", ""], ["Upload"], ["Progress"], ["Confirmed", "ossmp-number"], ["Speed", "ossmp-number"],
-    ["Time left", "ossmp-number"], ["Parts", "ossmp-number"], ["State"], ["Upload ID"]]) make("th", cls, head, title).scope = "col";
+  for (const [title, cls] of [[""], ["Upload"], ["State"], ["Progress"], ["Speed", "ossmp-number"], ["Parts", "ossmp-number"],
+    ["Upload ID"]]) make("th", cls, head, title).scope = "col";
   head.firstChild.setAttribute("aria-label", "Selected");
-  const body = make("tbody", "", table);
   const empty = make("div", "ossmp-empty", scroll, "No uploads.");
   const parts = make("div", "ossmp-partsbox", root);
   parts.hidden = true;
   const status = make("div", "ossmp-status", root);
   status.setAttribute("role", "status");
   status.setAttribute("aria-live", "polite");
-  const group = "ossmp" + Math.random().toString(36).slice(2);
+  const radios = "ossmp" + Math.random().toString(36).slice(2);
 
-  function say(text, bad) { put(status, text); status.classList.toggle("ossmp-bad", !!bad); }
+  const remember = (what) => memory.set(mine, { ...memory.get(mine), ...what });
+  function say(text, bad) { put(status, text); status.classList.toggle("ossmp-bad", !!bad); remember({ text, bad }); }
   function send(verb, id, page) {
     try { hub.send({ t: "do", do: verb, id, page: page || 0 }); } catch (e) { say("The kernel cannot be reached: " + e, true); }
   }
   function confirmed(id) {
     asked = id;
     ask.hidden = !id;
-    if (id) { put(question, "Delete what was sent of " + own.get(id).data.name + "?"); keep.focus(); }
+    if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
   }
   function press(verb) {
     if (!chosen) return say("Select an upload first.");
@@ -76,33 +81,38 @@ function draw(hub, only, el) {
   }
   function choose(id) {
     chosen = id;
-    for (const [key, row] of own) { row.radio.checked = key === id; row.tr.classList.toggle("ossmp-selected", key === id); }
+    remember({ chosen });
+    for (const [key, row] of own) { row.radio.checked = key === id; row.group.classList.toggle("ossmp-selected", key === id); }
     if (asked && asked !== id) confirmed(null);
     enable();
   }
   function build(id) {
-    const tr = make("tr"), row = { tr };
+    const group = make("tbody"), tr = make("tr", "", group), row = { group, tr };
     tr.dataset.id = id;
     tr.onclick = (e) => { if (e.target !== row.radio) choose(id); };
     row.radio = make("input", "", make("td", "", tr));
     row.radio.type = "radio";
-    row.radio.name = group;
+    row.radio.name = radios;
     row.radio.onchange = () => choose(id);
     const name = make("td", "ossmp-name", tr);
     row.name = make("div", "", name);
     row.address = make("div", "ossmp-minor", name);
+    const state = make("td", "ossmp-state", tr);
+    row.words = make("div", "ossmp-words", state);
+    row.retries = make("div", "ossmp-minor", state);
     row.bar = make("div", "ossmp-bar", make("td", "", tr));
     row.bar.setAttribute("role", "progressbar");
     row.fill = make("div", "", row.bar);
-    row.percent = make("div", "ossmp-minor", row.bar.parentNode);
-    for (const key of ["size", "speed", "eta"]) row[key] = make("td", "ossmp-number", tr);
-    const count = make("td", "ossmp-number", tr);
-    row.parts = make("div", "", count);
-    row.retries = make("div", "ossmp-minor", count);
-    const state = make("td", "ossmp-state", tr);
-    row.words = make("div", "ossmp-words", state);
-    row.error = make("div", "ossmp-error ossmp-minor", state);
+    row.size = make("div", "ossmp-minor", row.bar.parentNode);
+    const pace = make("td", "ossmp-number", tr);
+    row.speed = make("div", "", pace);
+    row.eta = make("div", "ossmp-minor", pace);
+    row.parts = make("td", "ossmp-number", tr);
     row.upload = make("code", "", make("td", "", tr));
+    row.below = make("tr", "ossmp-below", group);
+    make("td", "", row.below);
+    row.error = make("td", "ossmp-error", row.below);
+    row.error.colSpan = 6;
     own.set(id, row);
     return row;
   }
@@ -111,9 +121,12 @@ function draw(hub, only, el) {
     row.tr.dataset.state = d.state;
     row.tr.dataset.uploadId = d.upload_id;
     row.radio.setAttribute("aria-label", "Select " + d.name + ", " + d.words);
-    for (const key of ["name", "size", "speed", "eta", "parts", "words", "error"]) put(row[key], d[key]);
+    for (const key of ["name", "speed", "parts", "words", "error"]) put(row[key], d[key]);
+    row.below.hidden = !d.error;
+    if (listing && listing.id === d.id && !d.can) hideParts(); // done or aborted: OSS has no parts of it
     put(row.address, "→ " + d.address);
-    put(row.percent, d.size ? Math.floor(d.percent) + " %" : "");
+    put(row.size, d.size ? Math.floor(d.percent) + " %, " + d.size : "");
+    put(row.eta, d.eta ? d.eta + " left" : "");
     put(row.retries, d.retries ? d.retries + " retried" : "");
     put(row.upload, short(d.upload_id));
     row.name.title = d.name;
@@ -131,17 +144,21 @@ function draw(hub, only, el) {
     enable();
   }
   function take(rows, order) {
+    if (!order && !rows.some((data) => shows(data.id))) return;
     for (const data of rows) if (shows(data.id)) { const row = own.get(data.id) || build(data.id); row.data = data; row.dirty = true; }
     if (order) {
-      for (const [id, row] of own) if (!order.includes(id)) { row.tr.remove(); own.delete(id); if (chosen === id) chosen = null; }
+      for (const [id, row] of own) if (!order.includes(id)) { row.group.remove(); own.delete(id); if (chosen === id) chosen = null; }
       const ids = order.filter((id) => own.has(id));
-      ids.forEach((id, i) => { const tr = own.get(id).tr; if (body.children[i] !== tr) body.insertBefore(tr, body.children[i] || null); });
-      if (!chosen && ids.length) choose(ids[0]);
+      ids.forEach((id, i) => { const g = own.get(id).group; if (table.tBodies[i] !== g) table.insertBefore(g, table.tBodies[i] || null); });
+      if (ids.length && !own.has(chosen)) choose(ids[0]);
+      else if (chosen) choose(chosen);
     }
     if (!frame) frame = requestAnimationFrame(flush);
   }
+  function hideParts() { parts.hidden = true; listing = null; remember({ listing }); }
   function showParts(m) {
     listing = m;
+    remember({ listing });
     parts.replaceChildren();
     parts.hidden = false;
     const bar = make("div", "ossmp-tools", parts);
@@ -152,7 +169,7 @@ function draw(hub, only, el) {
       make("span", "", bar, "page " + (m.page + 1) + " of " + m.pages);
       button("Next", "", bar, () => turn(m.page + 1)).disabled = m.page + 1 >= m.pages;
     }
-    button("Close", "", bar, () => { parts.hidden = true; listing = null; });
+    button("Close", "", bar, hideParts);
     if (!m.parts.length) return;
     const list = make("table", "ossmp-parts", make("div", "ossmp-scroll", parts));
     list.setAttribute("aria-label", "Parts");
@@ -181,6 +198,8 @@ function draw(hub, only, el) {
   hub.on("msg:custom", onmessage);
   document.addEventListener("visibilitychange", seen);
   restore();
+  if (before.text) say(before.text, before.bad);
+  if (before.listing) showParts(before.listing);
   try { hub.send({ t: "hello" }); } catch (e) { /* a saved page without a kernel */ }
   return () => {
     clearInterval(watch);
@@ -190,7 +209,3 @@ function draw(hub, only, el) {
     root.remove();
   };
 }
-
-export default {
-  initialize({ model }) { (globalThis.ossmpPanels ||= {})[model.get("key")] = draw; },
-};

@@ -3,11 +3,14 @@
 One custom message per tick carries the rows that changed; stock widgets would send hundreds of
 messages a second, and above 1,000 the Jupyter server drops some, the final state included. A saved
 notebook stores a widget's script once per model, so only the hub has the script; each cell's view
-is a few lines that borrow it.
+is a few lines that borrow it, and the script travels packed.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import logging
 import secrets
 import threading
@@ -28,26 +31,38 @@ _HERE = resources.files(__package__)
 _HEARTBEAT = 2.0
 _KEPT_ROWS = 8  # in the saved notebook
 
+_LOADER = """const packed = Uint8Array.from(atob("PACKED"), (c) => c.charCodeAt(0));
+const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+const url = URL.createObjectURL(new Blob([await new Response(stream).text()], { type: "text/javascript" }));
+const { draw } = await import(url);
+URL.revokeObjectURL(url);
+export default { initialize({ model }) { (globalThis.ossmpPanels ||= {})[model.get("key")] = draw; } };"""
+
 _VIEW = """export default { async render({ model, el }) {
-  const hub = await model.widget_manager.get_model(model.get("hub"));
-  const key = hub.get("key"), find = () => globalThis.ossmpPanels?.[key];
-  for (let i = 0; i < 200 && !find(); i++) await new Promise((done) => setTimeout(done, 50));
-  if (!find()) { el.textContent = "The upload panel could not be loaded."; return; }
-  return find()(hub, model.get("ids"), el);
+const hub = await model.widget_manager.get_model(model.get("hub"));
+const find = () => globalThis.ossmpPanels?.[hub.get("key")];
+for (let i = 0; i < 200 && !find(); i++) await new Promise((done) => setTimeout(done, 50));
+if (find()) return find()(hub, model.get("ids"), el);
+el.textContent = "The upload panel could not be loaded.";
 } };"""
 
 
-def _read(name: str) -> str:
-    # every saved notebook carries these texts, so they go without indentation and comments
+def _text(name: str) -> str:
     lines = (line.strip() for line in _HERE.joinpath(name).read_text(encoding="utf-8").splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def _script() -> str:
+    """The panel's script and style as a module that unpacks itself: every saved notebook carries it."""
+    source = f"const CSS = {json.dumps(_text('panel.css'))};\n{_text('panel.js')}"
+    packed = base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
+    return _LOADER.replace("PACKED", packed)
 
 
 class Hub(anywidget.AnyWidget):
     """The one model that talks: rows out, clicks in. It is never displayed itself."""
 
-    _esm = _read("panel.js")
-    _css = _read("panel.css")
+    _esm = _script()
     key = traitlets.Unicode().tag(sync=True)
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
 

@@ -90,6 +90,11 @@ class Row:
         """Whether something may change by itself."""
         return "P" in self.can or self.state in (State.COMPLETING.value, State.VERIFYING.value)
 
+    @property
+    def ended(self) -> bool:
+        """Whether this kernel has nothing to do for it any more."""
+        return self.state == "unfinished" or State(self.state) in FINAL_STATES
+
     def payload(self) -> dict[str, Any]:
         """The row as the panel's script takes it; empty values are left out."""
         return {name: value for name, value in asdict(self).items() if value}

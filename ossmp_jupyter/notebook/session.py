@@ -73,7 +73,7 @@ class Session:
     def _settle(self) -> None:
         # On the ticker's thread: an update finds its display by ID, whatever cell runs now.
         for cell in list(self._unsettled):
-            if cell.at_rest:
+            if cell.ended:
                 self._unsettled.remove(cell)
                 cell.settle()
 
@@ -121,9 +121,9 @@ class Cell:
         return self._view is not None
 
     @property
-    def at_rest(self) -> bool:
-        """Whether nothing that the view shows is moving."""
-        return not any(row.moving for row in self._view.shown())
+    def ended(self) -> bool:
+        """Whether everything that the view shows has ended."""
+        return all(row.ended for row in self._view.shown())
 
     def _reporter(self, mode: str) -> Reporter:
         if mode == "auto":
