@@ -28,6 +28,7 @@ from ossmp_jupyter.oss.messages import (
 )
 from ossmp_jupyter.oss.rest import ObjectStream, RestClient
 from ossmp_jupyter.transfer.callbacks import ProgressCallback
+from ossmp_jupyter.transfer.copying import multipart_copy
 from ossmp_jupyter.transfer.defaults import current_connection
 from ossmp_jupyter.transfer.lanes import make_http_client
 from ossmp_jupyter.transfer.progress import UploadResult
@@ -290,6 +291,19 @@ class OSSClient:
             if not page.is_truncated or page.next_part_number_marker <= marker:
                 return
             marker = page.next_part_number_marker
+
+    async def multipart_copy(
+        self, name: str, source: str, *, part_size: int | None = None, parallel: int = 5, **options: Any
+    ) -> HeadResult:
+        """Copy ``source`` (a key or address) to ``name`` on the server, in parts; returns the copy's head.
+
+        ``options`` as for uploads: meta, mime, headers, storage_class, ...: nothing of it is copied.
+        """
+        chosen = ObjectOptions(**{"mime": guess_mime(name), **options})
+        return await multipart_copy(
+            self._rest, self._target(source), self._target(name),
+            part_size=part_size, parallel=parallel, options=chosen,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ objects and buckets
     async def head(self, name: str) -> HeadResult:
