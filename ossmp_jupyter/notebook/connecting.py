@@ -67,7 +67,7 @@ def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> os
 
     handle = attach_local(root=args.root, bandwidth=args.bandwidth)
     previous, session.local = session.local, handle
-    if previous is not None:
+    if previous is not None and previous is not handle:  # the same folder gives the same handle
         previous.close()
     connection = oss.connect(
         endpoint=handle.endpoint,
