@@ -70,19 +70,22 @@ class FileSource:
         return str(self._path)
 
     def open(self) -> SourceIdentity:
-        """Open the file.
+        """Open the file, anew if it is open.
 
         Raises
         ------
         SourceNotReadable
             No such file, a directory, a device or pipe, or no permission.
         """
+        self.close()
         try:
             # O_NONBLOCK: opening a FIFO must not hang the engine; it is refused below.
             flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
             self._fd = os.open(self._path, flags | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
             raise self._refusal(error) from None
+        except ValueError as error:  # a NUL character
+            raise SourceNotReadable(f"{str(self._path)!r} is not a path: {error}") from None
         found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             self.close()
@@ -154,18 +157,21 @@ class FileSource:
 class BytesSource:
     """Bytes in memory: ``bytes``, ``bytearray``, ``memoryview``, a NumPy array, ...
 
-    The buffer is not copied. A writable one is proved by content before Complete.
+    The buffer is not copied. A writable one is proved by content before Complete. Two buffers are two
+    sources, even if they are equally long.
     """
 
     def __init__(self, data: object, name: str = "bytes") -> None:
         try:
             self._view = memoryview(data).cast("B")  # type: ignore[arg-type]
+            self._identity = SourceIdentity("bytes", name, len(self._view), inode=id(data))
         except TypeError:
             raise InputError(
                 f"a {type(data).__name__} cannot be uploaded",
                 hint="give a path, bytes, or an open binary file",
             ) from None
         self.name = name
+        self._data: object = data  # held while open, so that its id means no other buffer
 
     @property
     def path(self) -> str | None:
@@ -174,7 +180,7 @@ class BytesSource:
 
     def open(self) -> SourceIdentity:
         """Return the identity; there is nothing to open."""
-        return SourceIdentity("bytes", self.name, len(self._view))
+        return self._identity
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """Copy from the buffer."""
@@ -187,7 +193,9 @@ class BytesSource:
         return self._view.readonly
 
     def close(self) -> None:
-        """Nothing to do: the caller owns the buffer."""
+        """Let go of the buffer: its owner may resize it, or have its memory back."""
+        self._view.release()
+        self._data = None
 
 
 def make_source(source: object) -> Source:
@@ -225,13 +233,22 @@ def make_source(source: object) -> Source:
 
 def _from_open_file(file: BinaryIO) -> Source:
     name = getattr(file, "name", None)
-    if isinstance(name, str) and os.path.isfile(name):
+    if isinstance(name, str) and _is_named(file, name):
         if getattr(file, "writable", lambda: False)():
             file.flush()
         return FileSource(name)
     if hasattr(file, "getbuffer"):
         return BytesSource(file.getbuffer())
     return StreamSource(iter(lambda: file.read(MIB), b""))
+
+
+def _is_named(file: BinaryIO, name: str) -> bool:
+    """Whether the name still means this file: it may be relative to another working directory."""
+    try:
+        found = os.fstat(file.fileno())
+        return stat.S_ISREG(found.st_mode) and os.path.samestat(found, os.stat(name))
+    except (OSError, ValueError):
+        return False
 
 
 def read_range(source: Source, offset: int, length: int) -> Iterator[memoryview]:

@@ -132,7 +132,6 @@ class UploadSteps(UploadCore):
         if await asyncio.to_thread(self._source.unchanged):
             return
         self._enter(State.HASHING)
-        await asyncio.to_thread(self._source.close)
         found = await asyncio.to_thread(self._source.open)
         sent = outcomes.expected_of(self.request.bucket, self.request.key, self.board.parts_in_order())
         if found.size != sent.size or await crc64_of_source(self._source, found.size) != sent.crc64:
