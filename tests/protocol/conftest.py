@@ -52,9 +52,14 @@ def opened(local: LocalOSS) -> Opener:
             "cname": (f"http://{bucket}.localhost:{port}", {"cname": True}),
         }[style]
         given: dict[str, Any] = {
-            "endpoint": endpoint, "region": local.region, "access_key_id": local.access_key_id,
-            "access_key_secret": local.access_key_secret, "environ": {}, **more, **options,
-        }  # fmt: skip
+            "endpoint": endpoint,
+            "region": local.region,
+            "access_key_id": local.access_key_id,
+            "access_key_secret": local.access_key_secret,
+            "environ": {},
+            **more,
+            **options,
+        }
         if "credentials" in options:
             del given["access_key_id"], given["access_key_secret"]
         async with httpx.AsyncClient(transport=ToLoopback(), trust_env=False) as http:

@@ -24,10 +24,21 @@ NAMES = st.sampled_from(
 QUERIES = st.dictionaries(NAMES | st.text(ANY, min_size=1, max_size=8), st.text(ANY, max_size=12), max_size=6)
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 HEADERS = st.dictionaries(
-    st.sampled_from(["Content-Type", "content-md5", "x-oss-meta-a", "X-Oss-Meta-B", "x-oss-object-acl", "Cache-Control",
-                     "abc", "Host"]),
-    VALUES, max_size=6,
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "Content-Type",
+            "content-md5",
+            "x-oss-meta-a",
+            "X-Oss-Meta-B",
+            "x-oss-object-acl",
+            "Cache-Control",
+            "abc",
+            "Host",
+        ]
+    ),
+    VALUES,
+    max_size=6,
+)
 KEY_PAIRS = st.builds(Credentials, st.from_regex(r"[A-Za-z0-9]{4,24}", fullmatch=True), VALUES)
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
     lambda t: t.replace(microsecond=0, tzinfo=UTC)
@@ -67,9 +78,14 @@ def sdk_query(request: sdk.HttpRequest) -> dict[str, str]:
 @MANY
 @given(METHODS, BUCKETS, KEYS, QUERIES, HEADERS, KEY_PAIRS, TIMES)
 def test_v1_header(
-    method: str, bucket: str, key: str, query: dict[str, str], headers: dict[str, str], credentials: Credentials,
+    method: str,
+    bucket: str,
+    key: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    credentials: Credentials,
     now: datetime,
-) -> None:  # fmt: skip
+) -> None:
     added = sign_v1(method, bucket, key, query=query, headers=headers, credentials=credentials, now=now)
     request = sdk_request(method, key, query, {**headers, "x-oss-date": added["x-oss-date"]})
     SignerV1().sign(sdk_context(bucket, key, request, credentials, now))
@@ -79,14 +95,27 @@ def test_v1_header(
 @MANY
 @given(METHODS, BUCKETS, KEYS, QUERIES, HEADERS, KEY_PAIRS, TOKENS, TIMES)
 def test_v4_header(
-    method: str, bucket: str, key: str, query: dict[str, str], headers: dict[str, str], pair: Credentials,
-    token: str | None, now: datetime,
-) -> None:  # fmt: skip
+    method: str,
+    bucket: str,
+    key: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    pair: Credentials,
+    token: str | None,
+    now: datetime,
+) -> None:
     credentials = Credentials(pair.access_key_id, pair.access_key_secret, token)
     added = sign_v4(
-        method, bucket, key, query=query, headers=headers, credentials=credentials, now=now, region="cn-hangzhou",
+        method,
+        bucket,
+        key,
+        query=query,
+        headers=headers,
+        credentials=credentials,
+        now=now,
+        region="cn-hangzhou",
         additional_headers=("abc", "Host", "Content-Type", "absent"),
-    )  # fmt: skip
+    )
     request = sdk_request(method, key, query, headers)
     context = sdk_context(bucket, key, request, credentials, now, "cn-hangzhou")
     context.additional_headers = {"abc", "Host", "Content-Type", "absent"}
@@ -97,9 +126,16 @@ def test_v4_header(
 @MANY
 @given(METHODS, BUCKETS, KEYS, QUERIES, HEADERS, KEY_PAIRS, TOKENS, st.integers(1, 604800), TIMES)
 def test_links(
-    method: str, bucket: str, key: str, query: dict[str, str], headers: dict[str, str], pair: Credentials,
-    token: str | None, expires: int, now: datetime,
-) -> None:  # fmt: skip
+    method: str,
+    bucket: str,
+    key: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    pair: Credentials,
+    token: str | None,
+    expires: int,
+    now: datetime,
+) -> None:
     credentials = Credentials(pair.access_key_id, pair.access_key_secret, token)
     ends = now + timedelta(seconds=expires)
 
@@ -108,9 +144,16 @@ def test_links(
     context.auth_method_query, context.expiration_time = True, ends
     SignerV4().sign(context)
     ours = presign_v4(
-        method, bucket, key, query=query, headers=headers, credentials=credentials, now=now, expires=expires,
+        method,
+        bucket,
+        key,
+        query=query,
+        headers=headers,
+        credentials=credentials,
+        now=now,
+        expires=expires,
         region="cn-hangzhou",
-    )  # fmt: skip
+    )
     assert ours == sdk_query(request)
 
     request = sdk_request(method, key, query, headers)

@@ -62,10 +62,17 @@ def test_every_call(opened: Opener, bucket: str, style: str, signature: str) -> 
 
 async def multipart(rest: RestClient, bucket: str) -> None:
     options = ObjectOptions(
-        meta={"who": "数据", "year": 2020, "blank": " x ", "word": "=?utf-8?B?eA==?="}, mime="text/csv", tags={"a b": "1/2"},
-        headers={"Cache-Control": "no-cache", "Expires": timedelta(hours=1), "Content-Disposition": "数据.csv"},
-        storage_class="IA", acl="public-read",
-    )  # fmt: skip
+        meta={"who": "数据", "year": 2020, "blank": " x ", "word": "=?utf-8?B?eA==?="},
+        mime="text/csv",
+        tags={"a b": "1/2"},
+        headers={
+            "Cache-Control": "no-cache",
+            "Expires": timedelta(hours=1),
+            "Content-Disposition": "数据.csv",
+        },
+        storage_class="IA",
+        acl="public-read",
+    )
     begun = await rest.init_multipart_upload(bucket, KEY, headers=options.for_initiate())
     assert (begun.bucket, begun.key) == (bucket, KEY)
     assert begun.upload_id and begun.request_id
@@ -106,8 +113,9 @@ async def multipart(rest: RestClient, bucket: str) -> None:
         bucket, KEY, upload, [(5, last.etag), (1, first.etag)], headers=options.for_complete()
     )
     assert (done.etag, done.crc64) == (
-        multipart_etag([first.etag, last.etag]), crc64_combine(crc64(FIRST), crc64(LAST), 1000),
-    )  # fmt: skip
+        multipart_etag([first.etag, last.etag]),
+        crc64_combine(crc64(FIRST), crc64(LAST), 1000),
+    )
     head = await rest.head_object(bucket, KEY)
     assert (head.size, head.etag, head.crc64, head.content_type) == (
         103400,
@@ -205,9 +213,14 @@ def test_security_token(signature: str) -> None:
         from ossmp_jupyter.oss.connection import connect
 
         connection = connect(
-            endpoint=oss.endpoint, region=oss.region, access_key_id=oss.access_key_id,
-            access_key_secret=oss.access_key_secret, security_token="the/token+=", signature=signature, environ={},
-        )  # fmt: skip
+            endpoint=oss.endpoint,
+            region=oss.region,
+            access_key_id=oss.access_key_id,
+            access_key_secret=oss.access_key_secret,
+            security_token="the/token+=",
+            signature=signature,
+            environ={},
+        )
         async with httpx.AsyncClient(trust_env=False) as http:
             rest = RestClient(connection, http)
             await rest.put_object("demo", "k", b"x")
