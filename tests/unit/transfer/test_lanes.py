@@ -338,6 +338,22 @@ async def test_make_http_client() -> None:
             None,
         )
         assert not http.follow_redirects
+
+    def handler(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with Server(handler) as server:
+        async with make_http_client(timeout=20) as http:
+            for stream in (False, True):
+                request = httpx.Request("PUT", server.url, stream=PartBody(Zeros(), 0, 9))
+                answer = await http.send(request, stream=stream)
+                assert (answer.request, await answer.aread()) == (request, b"ok")
+                assert (await http.get(server.url)).text == "ok"
+        request = httpx.Request("PUT", server.url, stream=PartBody(Zeros(), 0, 9))
+        with pytest.raises(httpx.CloseError) as caught:
+            await http.send(request)
+        assert caught.value.request is request
     for wrong in ({"max_lanes": 0}, {"chunk": 0}):
         with pytest.raises(InputError):
             LaneTransport(**wrong)
