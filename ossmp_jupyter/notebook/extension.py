@@ -27,6 +27,7 @@ def load(shell: InteractiveShell) -> None:
     configurables.append(magics)
     matcher = matcher_for(shell)
     magics.matcher = matcher
+    shell.events.register("pre_run_cell", magics.note_cell)
     shell.Completer.custom_matchers.append(matcher)
 
 
@@ -37,6 +38,7 @@ def unload(shell: InteractiveShell) -> None:
         return
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
+    shell.events.unregister("pre_run_cell", magics.note_cell)
     configurables: list[Any] = shell.configurables
     if magics in configurables:
         configurables.remove(magics)

@@ -22,13 +22,9 @@ if TYPE_CHECKING:
     from ossmp_jupyter.notebook.session import Session
     from ossmp_jupyter.oss.connection import Connection
 
-__all__ = ["Parts", "head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
+__all__ = ["head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
 
 _SHOWN = 10  # parts printed from either end of a long list
-
-
-class Parts(list[PartInfo]):
-    """The parts of an upload, as ``%oss_parts`` returns them: a list that the cell does not print twice."""
 
 
 def show_uploads(session: Session, args: argparse.Namespace) -> None:
@@ -57,8 +53,7 @@ def show_uploads(session: Session, args: argparse.Namespace) -> None:
 def show_parts(session: Session, args: argparse.Namespace) -> Any:
     """Print the parts of an upload and return them."""
     locate(session, args.id)
-    found = wait_future(list_parts(session.board, args.id), session.shell)
-    parts = Parts(found)
+    parts = wait_future(list_parts(session.board, args.id), session.shell)
     print(parts_table(parts, everything=args.all))
     return session.shown(parts)
 
@@ -68,8 +63,9 @@ def show_head(session: Session, args: argparse.Namespace) -> Any:
     connection = connection_now()
     bucket, key = resolve_target(connection, args.key, None)
     result = wait_future(manager.call(lambda client: client.head(args.key), connection), session.shell)
-    if not args.quiet:
-        print(head_table(f"oss://{bucket}/{key}", result))
+    if args.quiet:
+        return result
+    print(head_table(f"oss://{bucket}/{key}", result))
     return session.shown(result)
 
 

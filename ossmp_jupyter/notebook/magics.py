@@ -6,6 +6,7 @@ Nothing heavy is imported here; httpx and the widgets come with the first magic 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class OssMagics(Magics, Configurable):
         super().__init__(shell=shell)
         self._session: Session | None = None
         self.matcher: Any = None  # the completion that belongs to these magics
+        self._cell = ""
 
     @property
     def session(self) -> Session:
@@ -72,6 +74,15 @@ class OssMagics(Magics, Configurable):
 
             self._session = Session(self.shell, self)
         return self._session
+
+    def note_cell(self, info: Any) -> None:
+        """Remember the cell that is about to run (IPython's ``pre_run_cell`` event)."""
+        self._cell = info.raw_cell or ""
+
+    def ends_the_cell(self) -> bool:
+        """Whether one of our magics is the cell's last line, so that IPython would display its value."""
+        lines = self._cell.rstrip().splitlines()
+        return bool(lines) and re.match(r"\s*%?oss_", lines[-1]) is not None
 
     def close(self) -> None:
         """Let go of panel and local OSS, if there were any."""

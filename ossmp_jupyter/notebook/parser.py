@@ -23,6 +23,7 @@ __all__ = ["HelpShown", "MagicParser", "expand", "split_line"]
 
 _NAME = re.compile(r"\$(\$|[A-Za-z_]\w*)")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters stand for a {...} while the line is split
+_PLAIN = "\ue002"  # marks a word after --: no option, whatever it begins with
 _HELD = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
 
@@ -82,9 +83,14 @@ class MagicParser(argparse.ArgumentParser):
         except ValueError as error:
             self.error(str(error))
         self._refuse_unknown(words)
+        if "--" in words:  # argparse's intermixed parsing loses it between its two passes
+            end = words.index("--")
+            words = words[:end] + [_PLAIN + word for word in words[end + 1 :]]
         known, rest = self.parse_known_intermixed_args(words)
         if rest:
-            self.error(f"unexpected argument {rest[0]!r}")
+            self.error(f"unexpected argument {rest[0].removeprefix(_PLAIN)!r}")
+        for name, value in vars(known).items():
+            setattr(known, name, _unmarked(value))
         return known
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
@@ -104,6 +110,12 @@ class MagicParser(argparse.ArgumentParser):
                 close = difflib.get_close_matches(option, names, n=1, cutoff=0.5)
                 advice = f"did you mean {close[0]}?" if close else "no such option"
                 self.error(f"unknown option {option}; {advice}")
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(one) for one in value]
+    return value.removeprefix(_PLAIN) if isinstance(value, str) else value
 
 
 def _hold_braces(line: str) -> tuple[str, list[str]]:

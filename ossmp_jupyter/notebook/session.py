@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.notebook.actions import Actions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Session"]
 
+T = TypeVar("T")
 _GRACE = 3.0  # seconds in which a page may say hello before text lines start
 
 
@@ -35,7 +36,6 @@ class Session:
         self.actions = Actions(self.board)
         self.local: LocalHandle | None = None
         self._panel: Panel | None = None
-        self._quiet: tuple[object, int] | None = None
         self._unsettled: list[Cell] = []
 
     @property
@@ -77,18 +77,9 @@ class Session:
                 self._unsettled.remove(cell)
                 cell.settle()
 
-    def shown(self, value: object) -> Any:
-        """Return ``value``, and keep the cell from displaying it: its text stands there already."""
-        formatter = self.shell.display_formatter
-        if formatter is not None:
-            self._quiet = (value, self.shell.execution_count)
-            formatter.ipython_display_formatter.for_type(type(value), self._display_once)
-        return value
-
-    def _display_once(self, value: object) -> None:
-        quiet, self._quiet = self._quiet, None
-        if quiet is None or quiet[0] is not value or quiet[1] != self.shell.execution_count:
-            raise NotImplementedError  # IPython then displays it as it always does
+    def shown(self, value: T) -> T | None:
+        """Return ``value``, or None where the cell would display it: its text stands there already."""
+        return None if self.settings.ends_the_cell() else value
 
     def close(self) -> None:
         """Close panel and local OSS."""

@@ -45,7 +45,7 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
     value = result if many else result[0]
     if not args.background:
         _store(session, args.output, value)
-    return None if args.quiet and args.output else session.shown(value)
+    return value if args.background else session.shown(value)
 
 
 def _start(
@@ -84,7 +84,7 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     locate(session, args.id)
     handle = resume_upload(session.board, args.id, args.file, _stored_part_size(session, args))
     result = _follow(session, [handle], mode, background=args.background, quiet=args.quiet)
-    return session.shown(result[0])
+    return result[0] if args.background else session.shown(result[0])
 
 
 def pause(session: Session, args: argparse.Namespace) -> None:
