@@ -21,7 +21,7 @@ FILES = {"march.parquet": 9, "april.parquet": 21, "model-v7.safetensors": 96, "s
 def main(target: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as name,
-        LocalOSS(buckets=("my-bucket",), bandwidth="60MB/s") as oss,
+        LocalOSS(buckets=("my-bucket",), bandwidth="40MB/s") as oss,
         JupyterServer(Path(name), {**oss.environment(), "OSSMP_STATE_DIR": f"{name}/state"}) as server,
         Browser() as browser,
     ):
@@ -33,8 +33,8 @@ def main(target: Path) -> None:
                 "%load_ext ossmp_jupyter\n%oss_connect oss://my-bucket",
                 "%oss_upload -q march.parquet tables/\n"
                 "%oss_upload -b --ui none april.parquet tables/\n"
-                "%oss_upload -b --ui none survey.zip raw/\n"
-                "%oss_upload -b --ui none model-v7.safetensors models/ --meta owner=me",
+                "%oss_upload -b --ui none survey.zip raw/ --part-size 2MiB\n"
+                "%oss_upload -b --ui none model-v7.safetensors models/ --part-size 2MiB --meta owner=me",
                 "%oss_uploads",
             ]
         )
@@ -42,13 +42,17 @@ def main(target: Path) -> None:
         page.run_all()
         page.wait_cell(2)
         panel = PanelOfCell(page, 2)
-        oss.set_bandwidth("6MB/s")
-        panel.select("survey.zip")
+        survey, model, april = (panel.of(name) for name in ("survey.zip", "model-v7", "april"))
+        survey.wait_percent(35)
+        survey.select()
         panel.click("Pause")
-        page.sleep(4)
-        panel.select("model-v7")
+        survey.wait_state("paused")
+        april.wait_state("done")
+        model.wait_percent(42)
+        oss.set_bandwidth("9MB/s")
+        model.select()
         panel.click("List parts")
-        page.sleep(1.5)
+        page.sleep(2.5)
         target.parent.mkdir(parents=True, exist_ok=True)
         page.cell(2).screenshot(path=str(target))
         page.screenshot(target.with_name("whole-page.png")) if "--page" in sys.argv else None

@@ -10,8 +10,12 @@ from tests.browser.lab import NotebookPage
 class PanelOfCell:
     """The panel that cell `i` shows."""
 
-    def __init__(self, page: NotebookPage, i: int) -> None:
-        self._page, self._cell = page, page.cell(i)
+    def __init__(self, page: NotebookPage, i: int, address: str = "") -> None:
+        self._page, self._i, self._cell, self._address = page, i, page.cell(i), address
+
+    def of(self, address: str) -> PanelOfCell:
+        """The same panel, with another upload in view."""
+        return PanelOfCell(self._page, self._i, address)
 
     @property
     def root(self) -> Locator:
@@ -19,8 +23,8 @@ class PanelOfCell:
 
     @property
     def row(self) -> Locator:
-        """The first upload."""
-        return self.root.locator("tr[data-id]").first
+        """The upload in view: the first whose name or address holds the text asked for."""
+        return self.root.locator("tr[data-id]").filter(has_text=self._address).first
 
     def attribute(self, name: str) -> str:
         return self.row.get_attribute(name) or "" if self.row.count() else ""
@@ -44,9 +48,9 @@ class PanelOfCell:
 
         self._page.until(there, timeout, f"the upload is not {state}")
 
-    def select(self, address: str) -> None:
-        """Choose the upload to `address` by its radio button."""
-        self.root.locator("tr[data-id]").filter(has_text=address).get_by_role("radio").first.check()
+    def select(self) -> None:
+        """Choose the upload by its radio button."""
+        self.row.get_by_role("radio").check()
 
     def click(self, text: str) -> None:
         """A real click on a button with exactly this text."""
