@@ -14,6 +14,7 @@ __all__ = ["CallbackRunner", "ProgressCallback"]
 ProgressCallback = Callable[[float, Checkpoint | None, object], Awaitable[None] | None]
 """``progress(fraction, checkpoint, response)``, sync or async, as in ali-oss."""
 
+_Event = tuple[float, Checkpoint | None, object]
 _DRAIN = 10.0
 
 
@@ -26,7 +27,7 @@ class CallbackRunner:
 
     def __init__(self, function: ProgressCallback) -> None:
         self._function = function
-        self._queue: asyncio.Queue[tuple[float, Checkpoint | None, object] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Event | None] = asyncio.Queue()
         self._task = asyncio.ensure_future(self._run())
         self.error: str | None = None
 
@@ -43,13 +44,31 @@ class CallbackRunner:
 
     async def _run(self) -> None:
         while (event := await self._queue.get()) is not None:
-            try:
-                if inspect.iscoroutinefunction(self._function):
-                    await self._function(*event)
-                else:
-                    answer = await asyncio.to_thread(self._function, *event)
-                    if inspect.isawaitable(answer):
-                        await answer
-            except Exception as error:  # the user's code: any error, never ours to raise
+            error = await self._call(event)
+            if error is not None:
                 self.error = f"the progress callback failed and is not called again: {error!r}"
                 return
+
+    async def _call(self, event: _Event) -> BaseException | None:
+        """Call the user's code once; whatever it raises is returned, a ``sys.exit()`` too."""
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                await self._function(*event)
+                return None
+            answer, error = await asyncio.to_thread(_call_plain, self._function, event)
+            if inspect.isawaitable(answer):
+                await answer
+            return error
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # meant for us
+            return error
+
+
+def _call_plain(function: ProgressCallback, event: _Event) -> tuple[object, BaseException | None]:
+    """In a thread. No exception leaves it: SystemExit would end the loop, StopIteration hang the future."""
+    try:
+        return function(*event), None
+    except BaseException as error:
+        return None, error

@@ -149,10 +149,9 @@ class Upload:
         """
         return self._run(self._task.abort())
 
-    def release(self, timeout: float = 5.0) -> None:
+    def release(self, timeout: float = 10.0) -> None:
         """Let go of the upload in this process: it can be resumed from its journal, here or elsewhere."""
-        self.future.cancel()
-        self._run(self._task.ended()).result(timeout)
+        self._run(self._task.leave()).result(timeout)
 
     def parts_async(self) -> cf.Future[list[PartInfo]]:
         """Ask the server for the stored parts, over all pages; returns at once."""

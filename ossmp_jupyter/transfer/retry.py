@@ -9,7 +9,6 @@ nothing does. A throttled upload also lowers its concurrency.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
@@ -106,11 +105,10 @@ class AdaptiveLimit:
             try:
                 await waiter
             except asyncio.CancelledError:
+                self._waiters.remove(waiter)
                 self._wake()  # a wake-up may have been meant for us: pass it on
                 raise
-            finally:
-                with contextlib.suppress(ValueError):
-                    self._waiters.remove(waiter)
+            self._waiters.remove(waiter)
         self._active += 1
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -142,7 +140,7 @@ class AdaptiveLimit:
 class Retrier:
     """Runs requests of one upload under a policy and the shared budget.
 
-    ``deadline`` is in seconds: an upload in which nothing at all succeeded for so long gives up.
+    ``deadline`` is in seconds: an upload in which everything has failed for so long gives up.
     """
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
@@ -153,7 +151,7 @@ class Retrier:
     on_retry: Callable[[OssmpError, float], None] | None = None
     on_credentials: Callable[[OssmpError], Awaitable[None]] | None = None
     limit: AdaptiveLimit | None = None
-    _last_success: float | None = None
+    _failing_since: float | None = None
 
     async def run(
         self, what: str, request: Callable[[], Awaitable[T]], *, policy: RetryPolicy | None = None
@@ -166,8 +164,6 @@ class Retrier:
             The last failure; its message names ``what`` and the number of attempts.
         """
         policy = policy or self.policy
-        if self._last_success is None:
-            self._last_success = self.clock.now()
         failures = 0
         while True:
             try:
@@ -186,7 +182,7 @@ class Retrier:
                     self.on_retry(error, pause)
                 await self.clock.sleep(pause)
             else:
-                self._last_success = self.clock.now()
+                self._failing_since = None
                 self.budget.give_back()
                 if self.limit is not None:
                     self.limit.succeeded()
@@ -195,8 +191,10 @@ class Retrier:
     def _pause_or_give_up(self, error: OssmpError, what: str, failures: int, policy: RetryPolicy) -> float:
         if not error.retryable:
             raise error
-        assert self._last_success is not None
-        quiet = self.clock.now() - self._last_success
+        # From the first failure, not from the last success: a long part or a long pause is no outage.
+        if self._failing_since is None:
+            self._failing_since = self.clock.now()
+        quiet = self.clock.now() - self._failing_since
         reason = None
         if failures >= policy.attempts:
             reason = f"after {failures} attempts"

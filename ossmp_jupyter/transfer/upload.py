@@ -70,7 +70,7 @@ class UploadTask:
         self._steps: UploadCore = kind(rest, request, self._enter, policy or RetryPolicy(), clock or Clock())
         self._started = time.monotonic()
         self._ended: float | None = None
-        self._abort_wanted = False
+        self._abort_wanted = self._end_wanted = False
         self._life: asyncio.Task[UploadResult] | None = None
         self._finished = asyncio.Event()
 
@@ -124,10 +124,20 @@ class UploadTask:
         if self.state in FINAL_STATES or self.state in (State.COMPLETING, State.VERIFYING):
             return False
         self._abort_wanted = True
-        if self._life is not None:
-            self._life.cancel()
+        self._end_life()
         await self._finished.wait()
         return self.state is State.ABORTED
+
+    async def leave(self) -> None:
+        """Stop and keep everything; returns when source and journal are let go."""
+        self._end_life()
+        await self._finished.wait()
+
+    def _end_life(self) -> None:
+        """Cancel, once: a second time would cut off the last word of the first."""
+        if self._life is not None and not self._end_wanted:
+            self._life.cancel()
+        self._end_wanted = True
 
     # ------------------------------------------------------------------ its life
     async def run(self) -> UploadResult:
@@ -143,13 +153,13 @@ class UploadTask:
         callbacks = CallbackRunner(self.request.progress) if self.request.progress else None
         self._steps.callbacks = callbacks
         self._life = asyncio.ensure_future(self._steps.live())
-        if self._abort_wanted:
+        if self._end_wanted:  # before it began
             self._life.cancel()
         try:
             await asyncio.wait({self._life})
             result = await self._conclude(self._life)
         except asyncio.CancelledError:
-            self._life.cancel()
+            self._end_life()
             await asyncio.wait({self._life})
             self._enter(State.PAUSED)
             raise
@@ -165,9 +175,9 @@ class UploadTask:
         finally:
             self._ended = time.monotonic()
             self._steps.close()
+            self._finished.set()
             if callbacks is not None:
                 await callbacks.close()
-            self._finished.set()
 
     async def _conclude(self, life: asyncio.Task[UploadResult]) -> UploadResult:
         try:
@@ -187,10 +197,6 @@ class UploadTask:
                 hint="run the upload again to start afresh",
                 request_id=error.request_id,
             ) from None
-
-    async def ended(self) -> None:
-        """Return when the upload has let go of its source and its journal."""
-        await self._finished.wait()
 
     def _enter(self, state: State) -> None:
         if state is self.state:
