@@ -10,7 +10,8 @@ faults:
 - ``part_number``: only this part; ``key``: only this object
 - ``times``: how often at most, null for good. Default 1 with ``at``; for good with ``every`` and
   ``probability``, and for the kinds ``slow`` and ``skew`` without ``at``
-- ``byte``: at this byte of the request body; without it after the body, before the answer
+- ``byte``: at this byte of the request body, never if the body is shorter; without it after the body, before
+  the answer
 
 Kinds:
 
@@ -18,13 +19,13 @@ Kinds:
 - ``stall``: silence for ``seconds`` (default 3600), then on as if nothing had been
 - ``error``: answers ``status`` (500), ``code`` (InternalError), ``message``, and Retry-After if there is a
   ``retry_after`` (seconds); nothing applied
-- ``cut_answer``: applied; the answer ends after ``byte`` bytes of its body (default half), an answer without
-  a body in its head
+- ``cut_answer``: applied; the answer ends after ``byte`` bytes of its body (default half). An answer without
+  a body is cut in its head, there ``byte`` counts from the head's beginning
 - ``apply_no_answer``: applied; RST instead of the answer
 - ``answer_no_apply``: a good answer, nothing applied
 - ``corrupt_part``: one bit of the stored part is flipped: ListParts and Complete see the CRC of the wrong
-  bytes, the answer and the ETag are those of the right ones. With ``"where": "transit"`` it is flipped before the
-  server looks, so that the answer tells
+  bytes, the answer and the ETag are those of the right ones. With ``"where": "transit"`` it is flipped before
+  the server looks, so that the answer tells
 - ``wrong_crc``, ``wrong_etag``, ``no_crc``: that header of the answer is wrong, or missing
 - ``forget_upload``: the upload named in the request is gone before the request is served
 - ``slow``: this request's body at ``bandwidth`` (bytes per second, or such as ``"1MB/s"``)

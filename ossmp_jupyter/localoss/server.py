@@ -3,10 +3,10 @@
 Why neither cheroot nor ``http.server``: cheroot hands the path on decoded, reads the socket through a
 buffered reader of its own and gives idle connections to a shared pool, so that a reset at byte B of a body, a
 cut answer or a body received by ``recv_into`` needs its private parts. ``http.server`` collapses a leading
-``//`` and parses heads with the email package. What is left of either after that is ``socketserver``'s accept
-loop, which is the part used here; HTTP/1.1 framing is one small module (:mod:`ossmp_jupyter.localoss.request`) that keeps
-the path raw and the socket in hand. Threads win over an event loop because receiving, hashing and writing all
-let the GIL go.
+``//`` and parses heads with the email package. What is left of either after that is the accept loop of
+``socketserver``, which is the part used here; HTTP/1.1 framing is one small module
+(:mod:`ossmp_jupyter.localoss.request`) that keeps the path raw and the socket in hand. Threads win over an
+event loop because receiving, hashing and writing all let the GIL go.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def after(call: Call, answer: Answer) -> Answer:
     for strike in call.strikes:
         rule = strike.rule
         match strike.kind:
-            case Kind.STALL if rule.byte is None:
+            case Kind.STALL if rule.byte is None or not call.body.position:
                 call.wire.sleep(rule.seconds)
             case Kind.APPLY_NO_ANSWER:
                 raise DropConnection(reset=True)
@@ -162,8 +162,8 @@ def cut_point(call: Call, head: bytes, length: int) -> int | None:
     """Return after how many bytes of the whole answer the connection ends, or None."""
     for strike in call.strikes:
         if strike.kind is Kind.CUT_ANSWER:
-            if not length:
-                return len(head) // 2
-            wanted = length // 2 if strike.rule.byte is None else strike.rule.byte
-            return len(head) + min(wanted, length - 1)
+            byte = strike.rule.byte
+            if not length:  # nothing but a head to cut
+                return len(head) // 2 if byte is None else min(byte, len(head) - 1)
+            return len(head) + min(length // 2 if byte is None else byte, length - 1)
     return None
