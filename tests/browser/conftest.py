@@ -1,4 +1,7 @@
-"""One Jupyter server and one browser for all tests of this folder; a page and an embedded OSS per test."""
+"""One Jupyter server and one browser for all tests of this folder; a page and an embedded OSS per test.
+
+Both end with the folder: playwright keeps an event loop running, in which no other test could live.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(150))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     if chromium_path() is None:
         pytest.skip("no Chromium; on Debian: apt-get install chromium")
@@ -30,7 +33,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(jupyter: JupyterServer) -> Iterator[Browser]:
     with Browser() as chromium:
         yield chromium
