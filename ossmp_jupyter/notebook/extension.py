@@ -23,8 +23,6 @@ def load(shell: InteractiveShell) -> None:
         return
     magics = OssMagics(shell)
     shell.register_magics(magics)
-    configurables: list[Any] = shell.configurables
-    configurables.append(magics)
     matcher = matcher_for(shell)
     magics.matcher = matcher
     shell.events.register("pre_run_cell", magics.note_cell)

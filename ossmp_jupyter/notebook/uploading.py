@@ -19,6 +19,7 @@ from ossmp_jupyter.notebook.engine import (
 from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.waiting import wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
 
 if TYPE_CHECKING:
     import argparse
@@ -51,18 +52,17 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
 def _start(
     sources: Sequence[str], target: str, connection: Connection, options: dict[str, Any]
 ) -> list[Upload]:
-    """Start all, or none: a bad second source must not leave the first one running."""
-    before = manager.uploads()
-    handles: list[Upload] = []
+    """Check all, then start all: a bad second source must not leave the first one running."""
+    timeout = options.pop("timeout", None)
+    requests: list[UploadRequest] = []
     try:
         for source in sources:
-            handles.append(manager.upload(source, target, connection=connection, **options))
+            requests.append(prepare_request(connection, source, target, **options))
     except BaseException:
-        for handle in handles:
-            if handle not in before:
-                handle.abort()
+        for request in requests:
+            request.source.close()
         raise
-    return handles
+    return [manager.engine().start(request, timeout) for request in requests]
 
 
 def wait(session: Session, args: argparse.Namespace) -> Any:
@@ -181,6 +181,8 @@ def _sources_and_target(items: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _options(args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    if args.timeout is not None and not 0 < args.timeout < float("inf"):
+        raise InputError(f"--timeout is {args.timeout}", hint="give seconds, more than 0")
     if args.checkpoint and args.no_checkpoint:
         raise InputError("--checkpoint and --no-checkpoint exclude each other")
     options: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ def bare_shell(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[She
             manager.engine().forget(handle)
         manager.set_default_connection(None)
         ip.atexit_operations()
+        atexit.unregister(ip.atexit_operations)
 
 
 @pytest.fixture

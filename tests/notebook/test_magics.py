@@ -112,8 +112,8 @@ def test_every_option_arrives(connected: Shell, oss: LocalOSS, folder: Path) -> 
     connected.ip.user_ns["seen"] = []
     connected.run("def watch(fraction, checkpoint, response): seen.append(fraction)")
     connected.run(
-        "%oss_upload a.bin k --part-size 1MiB --parallel 2 --meta owner=me --meta 'note=a b=c' --mime text/x-test"
-        " --header 'Cache-Control: max-age=60' --storage-class IA --tag team=data --acl private"
+        "%oss_upload a.bin k --part-size 1MiB --parallel 2 --meta owner=me --meta 'note=a b=c'"
+        " --mime text/x-test --header 'Cache-Control: max-age=60' --storage-class IA --tag team=data --acl private"
         " --progress watch --timeout 30 -o out"
     )
     head = connected.value("%oss_head k -q")
@@ -133,12 +133,16 @@ def test_several_sources_keep_their_names(connected: Shell, oss: LocalOSS, folde
         write(folder, name, 200_000)
     results = connected.value("%oss_upload a.bin 'b c.bin' oss://demo/several/")
     assert [r.key for r in results] == ["several/a.bin", "several/b c.bin"]
-    assert {"several/a.bin", "several/b c.bin"} <= {name.removeprefix("demo/") for name in oss.snapshot()["objects"]}
+    assert {"several/a.bin", "several/b c.bin"} <= {
+        name.removeprefix("demo/") for name in oss.snapshot()["objects"]
+    }
 
 
 def test_local_names_are_filled_in(connected: Shell, oss: LocalOSS, folder: Path) -> None:
     write(folder, "my data.bin", 1000)
-    connected.run("def send(path, number):\n    %oss_upload {path} from/{number:03d}/ -q\nsend('my data.bin', 7)")
+    connected.run(
+        "def send(path, number):\n    %oss_upload {path} from/{number:03d}/ -q\nsend('my data.bin', 7)"
+    )
     assert stored(oss, "from/007/my data.bin")["size"] == 1000
 
 
@@ -154,7 +158,8 @@ def test_checkpoint_file_and_none(connected: Shell, folder: Path) -> None:
 def test_simple_forbid_overwrite_and_fresh(connected: Shell, oss: LocalOSS, folder: Path) -> None:
     write(folder, size=300_000)
     assert connected.value("%oss_upload a.bin simple --simple -q").upload_id is None
-    error = connected.fails("%oss_upload a.bin simple --forbid-overwrite -q")
+    write(folder, "b.bin", 300_000)
+    error = connected.fails("%oss_upload b.bin simple --forbid-overwrite -q")
     assert type(error).__name__ == "AlreadyExists"
     first = connected.value("%oss_upload a.bin twice -q")
     again = connected.value("%oss_upload a.bin twice")
@@ -179,7 +184,9 @@ def test_after_a_failure_the_variable_holds_the_handle(connected: Shell, folder:
     assert connected.ip.user_ns["r"].state is State.FAILED
 
 
-def test_running_the_cell_again_resumes_a_failed_upload(connected: Shell, oss: LocalOSS, folder: Path) -> None:
+def test_running_the_cell_again_resumes_a_failed_upload(
+    connected: Shell, oss: LocalOSS, folder: Path
+) -> None:
     data = write(folder)
     cell = "%oss_upload a.bin again --part-size 1MiB --parallel 1"
     oss.set_faults([{"operation": "UploadPart", "part_number": 4, "times": None, "kind": "error", "status": 403,
@@ -314,7 +321,14 @@ def test_head_prints_a_table_and_returns_the_metadata(connected: Shell, folder: 
     head = connected.value("%oss_head oss://demo/k")
     printed = connected.text()
     assert (head.size, head.crc64) == (150_000, crc64(data))
-    for text in ("146.5 KiB (150,000 bytes)", "text/plain", head.etag, str(head.crc64), "meta owner", "Standard"):
+    for text in (
+        "146.5 KiB (150,000 bytes)",
+        "text/plain",
+        head.etag,
+        str(head.crc64),
+        "meta owner",
+        "Standard",
+    ):
         assert text in printed
     assert "HeadResult(" not in printed
     connected.run("h = %oss_head k -q")

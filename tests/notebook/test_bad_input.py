@@ -1,0 +1,175 @@
+"""Bad input: one clear sentence in the cell, nothing left behind on the server or on disk."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from IPython.core.error import UsageError
+
+from ossmp_jupyter import errors
+from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.transfer import manager
+from tests.notebook.conftest import Shell
+
+LOCAL = [
+    ("%oss_upload nosuch.bin k", errors.SourceNotReadable, ["nosuch.bin"]),
+    ("%oss_upload . k", errors.SourceNotReadable, ["directory"]),
+    ("%oss_upload a.bin oss://Bad_Bucket/k", errors.InputError, ["Bad_Bucket", "3 to 63"]),
+    ("%oss_upload a.bin oss://demo//lead", errors.InputError, ["/lead"]),
+    ("%oss_upload a.bin 'oss://demo/" + "k" * 1024 + "'", errors.InputError, ["1023"]),
+    ("%oss_upload a.bin k --part-size 99KiB", errors.InputError, ["100 KiB"]),
+    ("%oss_upload a.bin k --part-size 6GiB", errors.InputError, ["5 G"]),
+    ("%oss_upload a.bin k --part-size much", errors.InputError, ["part size", "much", "8MiB"]),
+    ("%oss_upload a.bin k --partsize 1MiB", UsageError, ["--partsize", "--part-size"]),
+    ("%oss_upload a.bin k --parallel 0", errors.InputError, ["parallel", "0"]),
+    ("%oss_upload a.bin", errors.InputError, ["destination"]),
+    ("%oss_upload", errors.InputError, ["source", "destination"]),
+    ("%oss_upload a.bin b.bin key", errors.InputError, ["ends in /", "'key'"]),
+    ("%oss_upload a.bin nosuch.bin dir/", errors.SourceNotReadable, ["nosuch.bin"]),
+    ("%oss_upload a.bin k --meta novalue", errors.InputError, ["--meta", "novalue", "K=V"]),
+    ("%oss_upload a.bin k --header novalue", errors.InputError, ["--header", "novalue"]),
+    ("%oss_upload a.bin k --callback nobody", errors.InputError, ["nobody", "no such variable"]),
+    ("%oss_upload a.bin k --callback number", errors.InputError, ["number", "a int", "a dict"]),
+    ("%oss_upload a.bin k --progress number", errors.InputError, ["number", "not a function"]),
+    ("%oss_upload a.bin k --callback {1}", errors.InputError, ["'1'", "variable's name"]),
+    ("%oss_upload a.bin k -o 1x", errors.InputError, ["1x"]),
+    ("%oss_upload a.bin k --checkpoint c --no-checkpoint", errors.InputError, ["exclude each other"]),
+    ("%oss_upload a.bin k --storage-class Gold", errors.InputError, ["Gold"]),
+    ("%oss_upload a.bin k --acl everybody", errors.InputError, ["everybody"]),
+    ("%oss_upload a.bin k --timeout -1", errors.InputError, ["-1"]),
+    ("%oss_upload {nobody} k", UsageError, ["nobody"]),
+    ("%oss_upload 'a.bin k", UsageError, ["quotation"]),
+    ("%oss_abort nosuch", errors.InputError, ["'nosuch'", "%oss_uploads"]),
+    ("%oss_pause nosuch", errors.InputError, ["'nosuch'"]),
+    ("%oss_resume nosuch", errors.InputError, ["'nosuch'"]),
+    ("%oss_parts nosuch", errors.InputError, ["'nosuch'"]),
+    ("%oss_wait nosuch", errors.InputError, ["'nosuch'"]),
+    ("%oss_abort", UsageError, ["ID"]),
+    ("%oss_head nosuch", errors.NoSuchKey, ["nosuch"]),
+    ("%oss_connect oss://demo/key", errors.InputError, ["names an object"]),
+    ("%oss_connect --root somewhere", errors.InputError, ["--local"]),
+    ("%oss_connect --local --region r", errors.InputError, ["exclude each other"]),
+]
+
+
+@pytest.mark.parametrize(("cell", "kind", "words"), LOCAL, ids=[cell[:60] for cell, _, _ in LOCAL])
+def test_what_can_be_known_here(
+    connected: Shell, oss: LocalOSS, folder: Path, cell: str, kind: type[Exception], words: list[str]
+) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    (folder / "b.bin").write_bytes(os.urandom(200_000))
+    connected.ip.user_ns["number"] = 7
+    before = oss.snapshot()
+    error = connected.fails(cell)
+    assert isinstance(error, kind), repr(error)
+    said = connected.text()
+    assert all(word in str(error) for word in words), str(error)
+    assert error.args[0] in said
+    assert len(said.splitlines()) <= 5, said
+    assert "Traceback" not in said
+    assert oss.snapshot() == before
+    assert not list((folder.parent / "state").rglob("*.jsonl"))
+    assert [handle for handle in manager.uploads() if not handle.future.done()] == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file(connected: Shell, folder: Path) -> None:
+    (folder / "secret.bin").write_bytes(b"x")
+    (folder / "secret.bin").chmod(0)
+    assert isinstance(connected.fails("%oss_upload secret.bin k"), errors.SourceNotReadable)
+
+
+def test_no_such_bucket(connected: Shell, oss: LocalOSS, folder: Path) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    error = connected.fails("%oss_upload a.bin oss://never-made/k")
+    assert isinstance(error, errors.NoSuchBucket)
+    assert "never-made" in str(error)
+    assert oss.snapshot()["uploads"] == []
+
+
+def test_wrong_keys(shell: Shell, oss: LocalOSS, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    for name, value in oss.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "a-secret-that-is-wrong")
+    shell.run("%oss_connect oss://demo")
+    error = shell.fails("%oss_upload a.bin k")
+    assert isinstance(error, errors.AccessDenied)
+    assert error.request_id
+    said = shell.text()
+    assert error.request_id in said
+    assert "a-secret-that-is-wrong" not in said
+    assert oss.snapshot()["uploads"] == []
+
+
+def test_no_keys_at_all(shell: Shell) -> None:
+    error = shell.fails("%oss_connect oss://demo --region cn-hangzhou")
+    assert isinstance(error, errors.CredentialsError)
+    assert "OSS_ACCESS_KEY_ID" in str(error)
+    assert manager.default_connection() is None
+
+
+def test_not_connected(shell: Shell, folder: Path) -> None:
+    (folder / "a.bin").write_bytes(b"x")
+    error = shell.fails("%oss_upload a.bin oss://demo/k")
+    assert isinstance(error, errors.InputError)
+    assert "%oss_connect" in str(error)
+
+
+def test_a_server_that_is_down(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("OSS_ACCESS_KEY_ID", "id")
+        monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "secret")
+        shell.run(f"%oss_connect oss://demo --endpoint {address} --region cn-hangzhou")
+        error = shell.fails("%oss_upload a.bin k")
+    assert isinstance(error, errors.TransportError)
+    assert "127.0.0.1" in str(error)
+
+
+class _Portal(http.server.BaseHTTPRequestHandler):
+    """A captive portal: HTML with status 200, whatever one asks."""
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        page = b"<html><body>Please log in</body></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    do_POST = do_PUT = do_GET = _answer
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def portal() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Portal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_endpoint_that_is_not_oss(
+    shell: Shell, folder: Path, portal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    monkeypatch.setenv("OSS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "secret")
+    shell.run(f"%oss_connect oss://demo --endpoint {portal} --region cn-hangzhou")
+    error = shell.fails("%oss_upload a.bin k")
+    assert isinstance(error, errors.NotOSS)
+    assert "127.0.0.1" in str(error)
