@@ -73,11 +73,15 @@ def _signed_headers(call: Call) -> dict[str, str]:
 
 def _check_identity(call: Call, access_key_id: str, token: str | None) -> None:
     settings = call.settings
+    wanted = settings.rotation.now or settings.security_token
     if not hmac.compare_digest(access_key_id.encode(), settings.access_key_id.encode()) or (
-        settings.security_token is not None and token is None
+        wanted is not None and token is None
     ):
         raise Refused("InvalidAccessKeyId", extra={"OSSAccessKeyId": access_key_id})
-    if not hmac.compare_digest((token or "").encode(), (settings.security_token or "").encode()):
+    if token is not None and token in settings.rotation.expired:
+        # OSS really echoes the token here: clients have to keep error bodies out of their logs
+        raise Refused("SecurityTokenExpired", ec="0002-00000007", extra={"SecurityToken": token})
+    if not hmac.compare_digest((token or "").encode(), (wanted or "").encode()):
         raise Refused("InvalidSecurityToken")
 
 

@@ -36,6 +36,8 @@ class Operation(enum.Enum):
     GET_OBJECT = "GetObject"
     HEAD_OBJECT = "HeadObject"
     DELETE_OBJECT = "DeleteObject"
+    GET_OBJECT_TAGGING = "GetObjectTagging"
+    GET_OBJECT_ACL = "GetObjectAcl"
     LIST_OBJECTS = "ListObjects"
     LIST_OBJECTS_V2 = "ListObjectsV2"
     PUT_BUCKET = "PutBucket"

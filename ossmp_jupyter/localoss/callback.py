@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class Callback:
     body: str
     body_type: str
     variables: Mapping[str, str]
+    sni: bool = False
 
     def send(self, answer: Answer, etag: str, size: int, headers: Mapping[str, str]) -> Answer:
         """Send the callback; the application's JSON becomes our answer's body, or 203 says it failed."""
@@ -54,7 +56,7 @@ class Callback:
         problem = ""
         for url in self.urls:
             try:
-                told = _post(url, self.host, body, self.body_type)
+                told = _post(url, self.host, body, self.body_type, sni=self.sni)
             except (OSError, ValueError) as error:
                 problem = str(error)
                 continue
@@ -138,7 +140,8 @@ def read_callback(call: Call) -> Callback | None:
         raise _bad("The callback body is empty.")
     if body_type not in (_FORM, _JSON):
         raise _bad("The callback body type configuration is invalid.")
-    return Callback(call, urls, str(told.get("callbackHost", "")), body, body_type, variables)
+    sni = told.get("callbackSNI") is True
+    return Callback(call, urls, str(told.get("callbackHost", "")), body, body_type, variables, sni)
 
 
 def _check_url(url: str, *, allow_private: bool) -> None:
@@ -168,11 +171,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _post(url: str, host: str, body: bytes, body_type: str) -> bytes:
+def _post(url: str, host: str, body: bytes, body_type: str, *, sni: bool) -> bytes:
     """POST as OSS does (HTTP/1.0) and return the application's JSON; ValueError says what was wrong."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme == "https":
-        raise ValueError("https callbacks are not supported by the embedded OSS.")
+    secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     head = (
         f"POST {path} HTTP/1.0\r\nHost: {host or parts.netloc}\r\nContent-Type: {body_type}\r\n"
@@ -180,9 +182,19 @@ def _post(url: str, host: str, body: bytes, body_type: str) -> bytes:
     )
     if "\n" in host or "\r" in host:
         raise ValueError("The callback host is not valid.")
-    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_TIMEOUT) as sock:
-        sock.sendall(head.encode("latin-1") + body)
-        return _read_answer(sock.recv)
+    name = parts.hostname or ""
+    with socket.create_connection((name, parts.port or (443 if secure else 80)), timeout=_TIMEOUT) as plain:
+        sock = _secure(plain, name if sni else None) if secure else plain
+        with sock:
+            sock.sendall(head.encode("latin-1") + body)
+            return _read_answer(sock.recv)
+
+
+def _secure(sock: socket.socket, server_name: str | None) -> socket.socket:
+    # An application on this machine has no certificate that anybody could check; only loopback is called.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(sock, server_hostname=server_name)
 
 
 def _read_answer(receive: Callable[[int], bytes]) -> bytes:

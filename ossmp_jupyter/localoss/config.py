@@ -14,6 +14,7 @@ __all__ = [
     "MIN_PART",
     "Checksums",
     "Limits",
+    "Rotation",
     "Settings",
     "random_keys",
 ]
@@ -50,6 +51,21 @@ class Limits:
     drain_seconds: float = 10.0
 
 
+class Rotation:
+    """Security tokens that have expired while the server runs, and the one that took their place."""
+
+    def __init__(self) -> None:
+        self.now: str | None = None
+        self.expired: frozenset[str] = frozenset()
+
+    def rotate(self, old: str | None, new: str) -> None:
+        """From now on ``new`` is the token; the one before it has expired."""
+        before = self.now or old
+        if before is not None and before != new:
+            self.expired |= {before}
+        self.now = new
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one embedded server is told at its start."""
@@ -62,6 +78,7 @@ class Settings:
     access_key_id: str = ""
     access_key_secret: str = field(default="", repr=False)
     security_token: str | None = field(default=None, repr=False)
+    rotation: Rotation = field(default_factory=Rotation, repr=False)
     control_token: str = field(default="", repr=False)
     bandwidth: int | None = None
     discard: bool = False

@@ -107,6 +107,14 @@ def _bandwidth(service: Service, head: Head, value: Any, wire: Wire) -> Answer:
     return _json({"bandwidth": service.pace.rate})
 
 
+def _token(service: Service, head: Head, value: Any, wire: Wire) -> Answer:
+    new = value.get("token") if isinstance(value, dict) else None
+    if not isinstance(new, str) or not new:
+        raise InputError("the new security token is missing")
+    service.settings.rotation.rotate(service.settings.security_token, new)
+    return _json({"rotated": True})
+
+
 def _snapshot(service: Service, head: Head, value: Any, wire: Wire) -> Answer:
     return _json(service.store.snapshot())
 
@@ -140,6 +148,7 @@ _ACTIONS: dict[tuple[str, str], Callable[[Service, Head, Any, Wire], Answer]] = 
     ("GET", "journal"): _journal,
     ("POST", "faults"): _faults,
     ("POST", "bandwidth"): _bandwidth,
+    ("POST", "token"): _token,
     ("GET", "snapshot"): _snapshot,
     ("GET", "ping"): _ping,
     ("GET", "hold"): _hold,

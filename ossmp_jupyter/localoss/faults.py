@@ -31,6 +31,7 @@ Kinds:
 - ``slow``: this request's body at ``bandwidth`` (bytes per second, or such as ``"1MB/s"``)
 - ``html``: 200 with a page of HTML, nothing applied
 - ``skew``: the server's clock is off by ``seconds`` while it serves the request
+- ``expire_token``: from this request on the security token has expired, and ``token`` is the valid one
 
 Examples
 --------
@@ -72,6 +73,7 @@ class Kind(enum.Enum):
     SLOW = "slow"
     HTML = "html"
     SKEW = "skew"
+    EXPIRE_TOKEN = "expire_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Rule:
     retry_after: float | None = None
     bandwidth: int | None = None
     where: str = "stored"
+    token: str = ""
 
     def picks(self, number: int) -> bool:
         """Tell whether the rule means the ``number``-th matching request."""

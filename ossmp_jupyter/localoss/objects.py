@@ -7,8 +7,9 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
 
-from ossmp_jupyter.localoss.call import Answer, Call, http_date
+from ossmp_jupyter.localoss.call import Answer, Call, element, http_date, xml_answer
 from ossmp_jupyter.localoss.callback import Callback, read_callback
 from ossmp_jupyter.localoss.config import MAX_OBJECT
 from ossmp_jupyter.localoss.errors_xml import Refused
@@ -21,7 +22,9 @@ __all__ = [
     "check_conditions",
     "delete_object",
     "forbids_overwrite",
+    "get_acl",
     "get_object",
+    "get_tagging",
     "head_object",
     "put_object",
     "read_bytes",
@@ -82,6 +85,28 @@ def head_object(call: Call) -> Answer:
     with call.store.reading(call.bucket, call.key) as found:
         check_conditions(call.head.headers, found)
         return Answer(200, _headers(found), length=found.size)
+
+
+def get_tagging(call: Call) -> Answer:
+    """Return an object's tags."""
+    with call.store.reading(call.bucket, call.key) as found:
+        text = found.headers.get("x-oss-tagging", "")
+    tags = ""
+    for pair in filter(None, text.split("&")):
+        name, _, value = pair.partition("=")
+        tags += f"<Tag>{element('Key', unquote(name))}{element('Value', unquote(value))}</Tag>"
+    return xml_answer("Tagging", f"<TagSet>{tags}</TagSet>")
+
+
+def get_acl(call: Call) -> Answer:
+    """Return an object's access control."""
+    with call.store.reading(call.bucket, call.key) as found:
+        grant = found.headers.get("x-oss-object-acl", "default")
+    owner = "<Owner>" + element("ID", "0") + element("DisplayName", "0") + "</Owner>"
+    return xml_answer(
+        "AccessControlPolicy",
+        f"{owner}<AccessControlList>{element('Grant', grant)}</AccessControlList>",
+    )
 
 
 def get_object(call: Call) -> Answer:

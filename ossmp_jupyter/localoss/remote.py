@@ -94,6 +94,11 @@ class Remote:
         """Limit the sum of all connections, in bytes per second or as ``"20MB/s"``; None lifts the limit."""
         self._control("POST", "bandwidth", {"bandwidth": bandwidth})
 
+    def expire_token(self, new: str) -> None:
+        """Let the security token in force expire; from now on ``new`` is the valid one."""
+        self._control("POST", "token", {"token": new})
+        self.security_token = new
+
     def snapshot(self) -> dict[str, Any]:
         """Return what is stored.
 

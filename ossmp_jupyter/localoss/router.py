@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 
 from ossmp_jupyter.localoss import buckets, complete, listing, multipart, objects
@@ -23,6 +24,8 @@ HANDLERS: Mapping[Operation, Callable[[Call], Answer]] = {
     Operation.GET_OBJECT: objects.get_object,
     Operation.HEAD_OBJECT: objects.head_object,
     Operation.DELETE_OBJECT: objects.delete_object,
+    Operation.GET_OBJECT_TAGGING: objects.get_tagging,
+    Operation.GET_OBJECT_ACL: objects.get_acl,
     Operation.LIST_OBJECTS: listing.list_objects,
     Operation.LIST_OBJECTS_V2: listing.list_objects,
     Operation.PUT_BUCKET: buckets.put_bucket,
@@ -64,6 +67,13 @@ _FOREIGN = frozenset(
         "website",
         "worm",
     )
+)
+
+
+# Hosts of the real service that belong to one region; the accelerating ones belong to none.
+_REGIONAL = (
+    re.compile(r"oss-(?!accelerate)(?P<region>[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com"),
+    re.compile(r"(?P<region>[a-z0-9-]+)\.oss(?:-internal)?\.aliyuncs\.com"),
 )
 
 
@@ -115,6 +125,8 @@ def check_names(call: Call) -> None:
     """Refuse a bucket or key that OSS does not allow, and operations that this server does not have."""
     if call.bucket and not call.store.has_bucket(call.bucket):
         buckets.check_bucket_name(call.bucket)
+    if call.virtual_host:
+        _check_region(call)
     if call.key:
         if len(call.key.encode("utf-8")) > 1023:
             raise Refused("InvalidObjectName", "The Length of Object name must be less than 1024.")
@@ -126,10 +138,27 @@ def check_names(call: Call) -> None:
         raise Refused("NotImplemented", "The embedded OSS does not have this operation.")
 
 
+def _check_region(call: Call) -> None:
+    """Refuse a bucket asked for at another region's host, naming the right one (protocol sheet, 1.2)."""
+    host = call.head.get("host").lower().partition(":")[0].partition(".")[2]
+    home = call.settings.region
+    for pattern in _REGIONAL:
+        match = pattern.fullmatch(host)
+        if match and match["region"] != home and call.store.has_bucket(call.bucket):
+            raise Refused(
+                "AccessDenied",
+                "The bucket you are attempting to access must be addressed using the specified endpoint. "
+                "Please send all future requests to this endpoint.",
+                extra={"Bucket": call.bucket, "Endpoint": f"oss-{home}.aliyuncs.com"},
+            )
+
+
 def _operation(call: Call) -> Operation:
     method, names = call.head.method, {name for name, _ in call.head.query}
     if method == "OPTIONS":
         return Operation.OPTIONS
+    if method == "GET" and call.bucket and call.key and names & {"tagging", "acl"}:
+        return Operation.GET_OBJECT_TAGGING if "tagging" in names else Operation.GET_OBJECT_ACL
     if names & _FOREIGN:
         return Operation.UNKNOWN
     if not call.bucket:

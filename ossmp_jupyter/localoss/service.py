@@ -15,7 +15,7 @@ from ossmp_jupyter.localoss.config import Settings
 from ossmp_jupyter.localoss.control import PREFIX, Lifelines, control
 from ossmp_jupyter.localoss.cors import cors_headers, preflight
 from ossmp_jupyter.localoss.errors_xml import DropConnection, Refused, error_header, error_xml
-from ossmp_jupyter.localoss.faults import FaultPlan
+from ossmp_jupyter.localoss.faults import FaultPlan, Kind
 from ossmp_jupyter.localoss.journal import Journal
 from ossmp_jupyter.localoss.pace import Pace
 from ossmp_jupyter.localoss.request import Body, Head, Wire, join_headers, parse_head
@@ -102,6 +102,9 @@ class Service:
         number = call.head.parameter("partNumber") or ""
         part_number = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else None
         call.strikes = self.faults.strikes(call.operation.value, key=call.key, part_number=part_number)
+        for strike in call.strikes:
+            if strike.kind is Kind.EXPIRE_TOKEN:
+                self.settings.rotation.rotate(self.settings.security_token, strike.rule.token)
         entry = self.journal.begin(
             call.head,
             operation=call.operation.value,
