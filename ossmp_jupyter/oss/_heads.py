@@ -1,9 +1,9 @@
-"""Reading the headers of answers about objects."""
+"""Answers about objects: their headers, and their bytes as they come."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -11,7 +11,7 @@ from ossmp_jupyter.oss.headers import decode_meta_value
 from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.oss.xml import unquote_etag
 
-__all__ = ["crc_of", "etag_of", "head_of"]
+__all__ = ["ObjectStream", "crc_of", "etag_of", "head_of"]
 
 _META = "x-oss-meta-"
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
@@ -54,3 +54,17 @@ def head_of(headers: Mapping[str, str]) -> HeadResult:
         headers=lower,
         request_id=headers.get("x-oss-request-id", ""),
     )
+
+
+class ObjectStream:
+    """An object while it is read.
+
+    ``head`` is there at once; the bytes come by ``async for``, as stored (never decompressed).
+    """
+
+    def __init__(self, head: HeadResult, chunks: AsyncIterator[bytes]) -> None:
+        self.head = head
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks

@@ -46,6 +46,14 @@ class Connection:
         The User-Agent header.
     identity : str
         Names the service in journals; the endpoint's canonical text unless given.
+
+    Examples
+    --------
+    >>> keys = StaticProvider(Credentials("ak", "sk"))
+    >>> endpoint = Endpoint.parse("https://oss-cn-hangzhou.aliyuncs.com")
+    >>> connection = Connection(endpoint, keys, bucket="my-data")
+    >>> connection.endpoint.region, connection.signature, connection.identity
+    ('cn-hangzhou', 'v4', 'https://oss-cn-hangzhou.aliyuncs.com')
     """
 
     endpoint: Endpoint

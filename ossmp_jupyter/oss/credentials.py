@@ -255,7 +255,7 @@ class CallableProvider:
             answer if isinstance(answer, Credentials) else credentials_from_mapping(answer, self.source)
         )
         self._current = credentials
-        self._renew_at = datetime.now(UTC) + self._lifetime if self._lifetime else None
+        self._renew_at = datetime.now(UTC) + self._lifetime if self._lifetime is not None else None
         return credentials
 
 

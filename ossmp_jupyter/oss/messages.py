@@ -139,7 +139,17 @@ class UploadsPage:
 
 @dataclass(frozen=True, slots=True)
 class HeadResult:
-    """Answer to HeadObject. ``meta`` holds user metadata without the ``x-oss-meta-`` prefix."""
+    """Answer to HeadObject.
+
+    ``size`` in bytes, of the whole object; ``etag`` has no quotes; ``crc64`` is None where the server
+    sent none; ``meta`` holds user metadata, decoded and without the ``x-oss-meta-`` prefix; ``headers``
+    are all headers of the answer, with lower-case names.
+
+    Examples
+    --------
+    >>> HeadResult(size=5, etag="AB", meta={"year": "2020"}).meta["year"]
+    '2020'
+    """
 
     size: int
     etag: str

@@ -21,7 +21,7 @@ from ossmp_jupyter.oss._calls import (
     required_etag,
 )
 from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
-from ossmp_jupyter.oss._heads import crc_of, etag_of, head_of
+from ossmp_jupyter.oss._heads import ObjectStream, crc_of, etag_of, head_of
 from ossmp_jupyter.oss.address import check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import (
@@ -54,20 +54,6 @@ Strings = Mapping[str, str]
 _NONE: Strings = MappingProxyType({})
 
 
-class ObjectStream:
-    """An object while it is read.
-
-    ``head`` is there at once; the bytes come by ``async for``, as stored (never decompressed).
-    """
-
-    def __init__(self, head: HeadResult, chunks: AsyncIterator[bytes]) -> None:
-        self.head = head
-        self._chunks = chunks
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-
 class RestClient:
     """The REST calls of OSS, each as one method; raises the tree of :mod:`ossmp_jupyter.errors`.
 
@@ -84,6 +70,23 @@ class RestClient:
     A body is ``bytes``, or an ``httpx.AsyncByteStream`` with its ``length``, which reaches the
     transport untouched. Every method raises ``InputError`` for impossible names, ``CredentialsError``,
     ``TransportError``, ``ServerError`` and ``NotOSS``.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from ossmp_jupyter.localoss import LocalOSS
+    >>> from ossmp_jupyter.oss.connection import connect
+    >>> async def example(oss):
+    ...     async with httpx.AsyncClient() as http:
+    ...         rest = RestClient(connect(environ=oss.environment()), http)
+    ...         begun = await rest.init_multipart_upload("demo", "a.csv", headers={"x-oss-meta-year": "2020"})
+    ...         part = await rest.upload_part("demo", "a.csv", begun.upload_id, 1, b"1,2,3")
+    ...         await rest.complete_multipart_upload("demo", "a.csv", begun.upload_id, [(1, part.etag)])
+    ...         return await rest.head_object("demo", "a.csv")
+    >>> with LocalOSS(buckets=("demo",)) as oss:
+    ...     head = asyncio.run(example(oss))
+    >>> head.size, head.meta
+    (5, {'year': '2020'})
     """
 
     def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:

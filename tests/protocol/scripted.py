@@ -74,6 +74,7 @@ def answer(status: int, body: bytes = b"", *, length: int | None = None, **heade
 def oss_error(
     status: int, code: str, message: str = "Said by the server.", *, ec: str = "", **members: str
 ) -> bytes:
-    extra = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
-    body = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>ID1</RequestId><EC>{ec}</EC>{extra}</Error>"
+    members = {"Code": code, "Message": message, "RequestId": "ID1", "EC": ec, **members}
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in members.items())
+    body = f"<Error>{inner}</Error>"
     return answer(status, body.encode(), x_oss_request_id="ID1", Content_Type="application/xml")

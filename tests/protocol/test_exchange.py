@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -31,10 +30,10 @@ from ossmp_jupyter.errors import (
     Throttled,
     TransportError,
 )
+from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.oss.credentials import CallableProvider, Credentials
 from ossmp_jupyter.oss.rest import RestClient
-from tests.protocol.conftest import Opener
 from tests.protocol.scripted import Seen, answer, oss_error, scripted
 
 SECRET, TOKEN = "canary-secret-7f3a", "canary-token-91bc"
@@ -57,7 +56,7 @@ def caught(
     call: Callable[[RestClient], Awaitable[Any]] = put,
     **options: Any,
 ) -> OssmpError:
-    """Run one call against scripted answers; give its exception, after a look for secrets in all its texts."""
+    """Run one call against scripted answers; give its exception, after a look for secrets in it."""
 
     async def scenario() -> OssmpError:
         async with scripted(*answers) as server, httpx.AsyncClient(trust_env=False) as http:
@@ -492,18 +491,24 @@ def test_cut_object_is_an_error() -> None:
 
 
 def test_tls_to_a_plain_server() -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer(400))
+        await writer.drain()
+        writer.close()
+
     async def scenario() -> None:
-        async with (
-            scripted(FINE) as server,
-            httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context()) as http,
-        ):
-            with pytest.raises(TransportError):
-                await put(client(f"https://127.0.0.1:{server.port}", http, timeout=2.0))
+        listener = await asyncio.start_server(plain, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        async with listener, httpx.AsyncClient(trust_env=False) as http:
+            with pytest.raises(TransportError, match="does not speak TLS") as failure:
+                await put(client(f"https://127.0.0.1:{port}", http))
+            assert not failure.value.retryable
 
     asyncio.run(scenario())
 
 
-def test_request_headers(opened: Opener) -> None:
+def test_request_headers() -> None:
     async def scenario() -> None:
         async with scripted(FINE) as server, httpx.AsyncClient(trust_env=False) as http:
             await put(client(server.endpoint, http))
@@ -518,8 +523,6 @@ def test_request_headers(opened: Opener) -> None:
 
 @pytest.mark.parametrize("kind", ["html", "cut_answer", "reset"])
 def test_faults_of_the_embedded_server(kind: str) -> None:
-    from ossmp_jupyter.localoss import LocalOSS
-
     async def scenario(oss: LocalOSS) -> OssmpError:
         async with httpx.AsyncClient(trust_env=False) as http:
             rest = RestClient(
@@ -543,8 +546,6 @@ def test_faults_of_the_embedded_server(kind: str) -> None:
 
 @pytest.mark.parametrize("seconds", [-7200, 7200])
 def test_skew_of_the_embedded_server(seconds: int) -> None:
-    from ossmp_jupyter.localoss import LocalOSS
-
     async def scenario(oss: LocalOSS) -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             rest = RestClient(
