@@ -100,11 +100,15 @@ class Checkpoint:
         """
         try:
             size, part_size = int(data["fileSize"]), int(data["partSize"])
+            if size < 0 or part_size < 1 or not data["uploadId"] or not data["name"]:
+                raise ValueError("fileSize, partSize, uploadId and name must be there")
             file = data.get("file")
             parts = []
             for entry in data["doneParts"]:
                 number, crc = int(entry["number"]), entry.get("crc64")
-                length = min(part_size, size - (number - 1) * part_size)
+                length = int(entry.get("size", min(part_size, size - (number - 1) * part_size)))
+                if not 1 <= number <= 10_000 or length < 0:
+                    raise ValueError(f"part {number} cannot be")
                 etag = str(entry["etag"]).strip('"').upper()
                 parts.append(CheckpointPart(number, etag, length, None if crc is None else int(crc)))
             return cls(

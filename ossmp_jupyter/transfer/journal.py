@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,15 @@ __all__ = [
 VERSION = 1
 KEEP_RECEIPTS = 30 * 86400.0
 """Seconds for which the receipt of a published object is kept."""
+_PATIENCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an upload is. ``endpoint`` is the connection's identity, ``options`` a fingerprint."""
+    """What an upload is. ``endpoint`` is the connection's identity, ``options`` a fingerprint.
+
+    ``upload_id`` is empty for an object that went by PutObject.
+    """
 
     endpoint: str
     bucket: str
@@ -57,6 +61,29 @@ class Header:
     upload_id: str
     options: str = ""
     created: float = 0.0
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Header:
+        """Make a header of what a file says.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a value is missing or cannot be: the file is damaged.
+        """
+        header = cls(**content)
+        texts = (
+            header.endpoint, header.bucket, header.key, header.source, header.kind,
+            header.upload_id, header.options,
+        )  # fmt: skip
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text is none")
+        if type(header.size) is not int or type(header.part_size) is not int:
+            raise TypeError("a size is no whole number")
+        if header.size < 0 or header.part_size < 1:
+            raise ValueError("a size cannot be")
+        float(header.created)
+        return header
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +173,8 @@ class Journal:
             lock = filelock.FileLock(
                 _lock_path(self.path), mode=0o600, thread_local=False, is_singleton=False
             )
-            lock.acquire(blocking=False)
+            # A listing holds the lock for a moment to see whether it is free.
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
         except filelock.Timeout:
             raise UploadInUse(
                 "another process is uploading this source to this target right now",
@@ -241,9 +269,10 @@ def list_journals() -> list[JournalSummary]:
         except OSError:
             continue
         if record.receipt is not None:
-            if time.time() - updated > KEEP_RECEIPTS:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            if time.time() - updated > KEEP_RECEIPTS and not _locked(path):
+                for file in (path, _lock_path(path)):
+                    with contextlib.suppress(OSError):
+                        os.unlink(file)
             continue
         head = record.header
         found.append(
@@ -305,7 +334,7 @@ def _read(lines: Iterable[str]) -> Record | None:
             if record is None:
                 if content["version"] != VERSION:
                     return None
-                record = Record(Header(**content["upload"]))
+                record = Record(Header.read(content["upload"]))
             elif "part" in content:
                 number, etag, size, crc = content["part"]
                 part = CheckpointPart(int(number), str(etag), int(size), None if crc is None else int(crc))
@@ -316,4 +345,6 @@ def _read(lines: Iterable[str]) -> Record | None:
             if record is None:
                 return None
             continue  # torn or damaged line: the part it named is proved again or sent again
+    if record is not None and not record.header.upload_id and record.receipt is None:
+        return None  # a killed PutObject
     return record
