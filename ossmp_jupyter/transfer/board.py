@@ -29,6 +29,7 @@ class PartBoard:
     def __init__(self, size: int) -> None:
         self.size = size
         self.size_known = True
+        self._all_there = False
         self.plan: Plan | StreamPlan | None = None
         self.done: dict[int, CheckpointPart] = {}
         self.kept: frozenset[int] = frozenset()
@@ -73,7 +74,8 @@ class PartBoard:
         self._kept_bytes = sum(agreed[number].size for number in self.kept)
 
     def published(self) -> None:
-        """Everything is there already."""
+        """Everything is there already, from an earlier run."""
+        self._all_there = True
         self._confirmed = self._kept_bytes = self._highest = self.size
 
     def confirm(self, part: CheckpointPart) -> None:
@@ -99,16 +101,17 @@ class PartBoard:
         # What was kept from before did not travel: it must not count as speed.
         speed = self._meter.update(sent - self._kept_bytes)
         moving = state is State.UPLOADING
+        count = self.plan.count if self.plan else 0
         return Progress(
             state=state,
             total=self.size,
             confirmed=self._highest,
             sent=sent,
             kept=self._kept_bytes,
-            parts_total=self.plan.count if self.plan else 0,
-            parts_done=len(self.done),
+            parts_total=count,
+            parts_done=count if self._all_there else len(self.done),
             parts_in_flight=len(flight),
-            parts_kept=len(self.kept),
+            parts_kept=count if self._all_there else len(self.kept),
             retries=self.retries,
             speed=speed if moving else 0.0,
             eta=(self.size - sent) / speed if moving and speed > 0 and self.size_known else None,
@@ -121,7 +124,7 @@ class PartBoard:
         """One letter per part: ``.`` to do, ``f`` in flight, ``d`` done, ``r`` retried, ``k`` kept."""
         if self.plan is None:
             return ""
-        letters = ["."] * self.plan.count
+        letters = ["k" if self._all_there else "."] * self.plan.count
         for number in self.flight.copy():
             letters[number - 1] = "f"
         for number in self.done.copy():
