@@ -66,9 +66,8 @@ def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> os
     from ossmp_jupyter.localoss.launch import attach_local
 
     handle = attach_local(root=args.root, bandwidth=args.bandwidth)
-    previous, session.local = session.local, handle
-    if previous is not None and previous is not handle:  # the same folder gives the same handle
-        previous.close()
+    if handle not in session.local:  # the same folder gives the same handle
+        session.local.append(handle)
     connection = oss.connect(
         endpoint=handle.endpoint,
         region=handle.region,

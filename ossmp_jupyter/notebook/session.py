@@ -34,7 +34,7 @@ class Session:
         self.settings = settings
         self.board = Board()
         self.actions = Actions(self.board)
-        self.local: LocalHandle | None = None
+        self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
         self._panel: Panel | None = None
         self._unsettled: list[Cell] = []
 
@@ -86,9 +86,9 @@ class Session:
         if self._panel is not None:
             self._panel.close()
             self._panel = None
-        if self.local is not None:
-            self.local.close()
-            self.local = None
+        for handle in self.local:
+            handle.close()
+        self.local.clear()
 
 
 class Cell:

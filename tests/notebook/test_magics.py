@@ -83,6 +83,19 @@ def test_connect_with_options(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> 
     assert (connection.signature, connection.endpoint.host) == ("v1", "files.example.com")
 
 
+def test_connect_local_starts_shares_and_says_so(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "objects"
+    shell.run(f"%oss_connect --local --root {root} --bandwidth 50MB/s")
+    said = shell.text()
+    assert said.endswith("credentials from the embedded OSS\n")
+    write(folder, size=300_000)
+    assert shell.value("%oss_upload a.bin k -q").verified
+    shell.run(f"%oss_connect oss://second --local --root {root}")  # the same server, another bucket
+    assert ", bucket second," in shell.text()
+    assert shell.value("%oss_upload a.bin k -q").address == "oss://second/k"
+    shell.run(f"%oss_connect oss://second --local --root {root}")  # the bucket is there already
+
+
 # ---------------------------------------------------------------------- uploading
 def test_upload_publishes_verifies_and_ends_with_one_line(
     connected: Shell, oss: LocalOSS, folder: Path
@@ -113,8 +126,8 @@ def test_every_option_arrives(connected: Shell, oss: LocalOSS, folder: Path) -> 
     connected.run("def watch(fraction, checkpoint, response): seen.append(fraction)")
     connected.run(
         "%oss_upload a.bin k --part-size 1MiB --parallel 2 --meta owner=me --meta 'note=a b=c'"
-        " --mime text/x-test --header 'Cache-Control: max-age=60' --storage-class IA --tag team=data --acl private"
-        " --progress watch --timeout 30 -o out"
+        " --mime text/x-test --header 'Cache-Control: max-age=60' --storage-class IA"
+        " --tag team=data --acl private --progress watch --timeout 30 -o out"
     )
     head = connected.value("%oss_head k -q")
     assert dict(head.meta) == {"owner": "me", "note": "a b=c"}
@@ -189,8 +202,8 @@ def test_running_the_cell_again_resumes_a_failed_upload(
 ) -> None:
     data = write(folder)
     cell = "%oss_upload a.bin again --part-size 1MiB --parallel 1"
-    oss.set_faults([{"operation": "UploadPart", "part_number": 4, "times": None, "kind": "error", "status": 403,
-                     "code": "AccessDenied"}])  # fmt: skip
+    refused = {"kind": "error", "status": 403, "code": "AccessDenied", "times": None}
+    oss.set_faults([{"operation": "UploadPart", "part_number": 4, **refused}])
     assert type(connected.fails(cell)).__name__ == "AccessDenied"
     oss.set_faults([])
     oss.journal(clear=True)

@@ -1,0 +1,281 @@
+"""A real kernel, spoken to by a real client: live buttons, order, interrupts, no browser needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from ossmp_jupyter.localoss import LocalOSS
+
+MB = 1 << 20
+UPLOAD = "%oss_upload big.bin big.bin --part-size 256KiB"
+
+
+def _idle(said: dict[str, Any], message: str) -> bool:
+    ended = said["msg_type"] == "status" and said["content"]["execution_state"] == "idle"
+    return ended and said["parent_header"].get("msg_id") == message
+
+
+class Kernel:
+    """A kernel, and what it said so far."""
+
+    def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
+        self.client, self.manager = client, manager
+        self.said: list[dict[str, Any]] = []
+
+    def send(self, code: str) -> str:
+        """Queue a cell; returns its message ID."""
+        message: str = self.client.execute(code)
+        return message
+
+    def run(self, code: str, timeout: float = 30) -> dict[str, Any]:
+        """Run a cell to its end; returns the reply's content."""
+        return self.reply(self.send(code), timeout)
+
+    def reply(self, message: str, timeout: float = 30) -> dict[str, Any]:
+        """Wait for a cell's reply."""
+
+        def found() -> dict[str, Any] | None:
+            with contextlib.suppress(queue.Empty):
+                self.said.append(self.client.get_shell_msg(timeout=0.01))
+            for said in self.said:
+                if said["parent_header"].get("msg_id") == message and said["msg_type"] == "execute_reply":
+                    content: dict[str, Any] = said["content"]
+                    return content
+            return None
+
+        content: dict[str, Any] = self.until(found, "the cell did not end", timeout)
+        end = time.monotonic() + 5  # outputs travel on another channel than the reply
+        while not any(_idle(said, message) for said in self.said) and time.monotonic() < end:
+            self.listen()
+        return content
+
+    def listen(self) -> None:
+        """Take in whatever has been published."""
+        while True:
+            try:
+                self.said.append(self.client.get_iopub_msg(timeout=0.01))
+            except queue.Empty:
+                return
+
+    def until(self, found: Callable[[], Any], what: str, timeout: float = 30) -> Any:
+        end = time.monotonic() + timeout
+        while True:
+            self.listen()
+            value = found()
+            if value:
+                return value
+            assert time.monotonic() < end, what
+
+    # -- what a page would do ------------------------------------------------------------------
+    @property
+    def hub(self) -> str:
+        """The comm of the panel's hub."""
+        for message in self.said:
+            if message["msg_type"] == "comm_open":
+                state = message["content"]["data"].get("state", {})
+                if "key" in state:
+                    comm: str = message["content"]["comm_id"]
+                    return comm
+        return ""
+
+    def custom(self, kind: str) -> list[dict[str, Any]]:
+        """Custom messages of the hub."""
+        found = []
+        for message in self.said:
+            if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == self.hub:
+                content = message["content"]["data"].get("content", {})
+                if content.get("t") == kind:
+                    found.append(content)
+        return found
+
+    def click(self, **content: Any) -> None:
+        """Send what the panel's script sends."""
+        data = {"method": "custom", "content": content}
+        self.client.shell_channel.send(
+            self.client.session.msg("comm_msg", {"comm_id": self.hub, "data": data})
+        )
+
+    def output(self, message: str) -> str:
+        """Streams and errors of one cell."""
+        pieces = []
+        for said in self.said:
+            if said["parent_header"].get("msg_id") == message:
+                if said["msg_type"] == "stream":
+                    pieces.append(said["content"]["text"])
+                elif said["msg_type"] == "error":
+                    pieces += said["content"]["traceback"]
+        return "\n".join(pieces)
+
+
+@pytest.fixture
+def oss() -> Iterator[LocalOSS]:
+    with LocalOSS() as server:
+        yield server
+
+
+@pytest.fixture
+def kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
+    (tmp_path / "big.bin").write_bytes(os.urandom(8 * MB))
+    environment = {**os.environ, **oss.environment(), "OSSMP_STATE_DIR": str(tmp_path / "state")}
+    environment["IPYTHONDIR"] = str(tmp_path / "ipython")
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env=environment, cwd=str(tmp_path))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        kernel = Kernel(client, manager)
+        assert kernel.run("%load_ext ossmp_jupyter\n%oss_connect")["status"] == "ok"
+        oss.set_bandwidth("1MB/s")
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def uploading(kernel: Kernel) -> str:
+    """Start the upload in a cell that waits, and wait until parts are confirmed; its message ID."""
+    cell = kernel.send(UPLOAD)
+    kernel.until(lambda: kernel.hub, "no panel")
+    kernel.click(t="hello")
+    kernel.until(lambda: confirmed(kernel) > 0, "no progress")
+    return cell
+
+
+def rows(kernel: Kernel) -> dict[str, dict[str, Any]]:
+    latest: dict[str, dict[str, Any]] = {}
+    for message in kernel.custom("rows"):
+        latest.update({row["id"]: row for row in message["rows"]})
+    return latest
+
+
+def confirmed(kernel: Kernel) -> float:
+    return max((row.get("percent", 0.0) for row in rows(kernel).values()), default=0.0)
+
+
+def test_list_parts_and_abort_while_the_cell_waits(kernel: Kernel, oss: LocalOSS) -> None:
+    cell, queued = uploading(kernel), kernel.send("print('the next cell ran')")
+    (row,) = rows(kernel).values()
+    kernel.click(t="do", do="parts", id=row["id"])
+    shown = kernel.until(lambda: kernel.custom("parts"), "no parts")[0]
+    stored = {part["etag"] for upload in oss.snapshot()["uploads"] for part in _parts(upload)}
+    assert {etag for _, _, etag, _ in shown["parts"]} <= stored
+    assert shown["total"] >= 1
+
+    kernel.click(t="do", do="abort", id=row["id"])
+    reply = kernel.reply(cell, 10)
+    assert (reply["status"], reply["ename"]) == ("error", "UploadAborted")
+    assert len(kernel.output(cell).strip().splitlines()) <= 5
+    assert oss.snapshot()["uploads"] == []
+    assert kernel.reply(queued, 5)["status"] == "aborted"
+    assert "the next cell ran" not in kernel.output(queued)
+
+
+def _parts(upload: dict[str, Any]) -> list[dict[str, Any]]:
+    parts = upload["parts"]
+    return list(parts.values()) if isinstance(parts, dict) else list(parts)
+
+
+def test_pause_and_resume_while_the_cell_waits(kernel: Kernel, oss: LocalOSS) -> None:
+    cell = uploading(kernel)
+    (row,) = rows(kernel).values()
+    kernel.click(t="do", do="pause", id=row["id"])
+    kernel.until(lambda: rows(kernel)[row["id"]]["state"] == "paused", "not paused")
+    assert kernel.custom("say")[-1]["text"].startswith("Paused big.bin")
+    oss.set_bandwidth(None)
+    kernel.click(t="do", do="resume", id=row["id"])
+    assert kernel.reply(cell, 20)["status"] == "ok"
+    assert "CRC-64 verified" in kernel.output(cell)
+    assert rows(kernel)[row["id"]]["state"] == "done"
+
+
+def test_queued_cells_keep_their_order_and_their_output(kernel: Kernel, oss: LocalOSS) -> None:
+    cell = uploading(kernel)
+    queued = [kernel.send(f"print('cell', {i})") for i in range(5)]
+    for _ in range(5):
+        kernel.click(t="hidden", hidden=False)  # comm messages between the queued cells
+    oss.set_bandwidth(None)
+    kernel.reply(cell, 20)
+    for i, message in enumerate(queued):
+        assert kernel.reply(message, 10)["status"] == "ok"
+        assert kernel.output(message).strip() == f"cell {i}"
+    counts = [kernel.reply(message, 1)["execution_count"] for message in (cell, *queued)]
+    assert counts == sorted(counts)
+    assert "big.bin" in kernel.output(cell)
+
+
+def test_an_error_in_a_handler_shows_in_the_panel(kernel: Kernel) -> None:
+    uploading(kernel)
+    kernel.click(t="do", do="parts", id="nobody")
+    said = kernel.until(lambda: [m for m in kernel.custom("say") if m["bad"]], "nothing said")
+    assert "%oss_uploads" in said[0]["text"]
+    kernel.click(t="do", do="dance", id="u1")
+    kernel.until(lambda: [m for m in kernel.custom("say") if "dance" in m["text"]], "nothing said")
+
+
+def test_the_stop_button_pauses_and_aborts_nothing(kernel: Kernel, oss: LocalOSS) -> None:
+    cell = uploading(kernel)
+    kernel.manager.interrupt_kernel()
+    reply = kernel.reply(cell, 5)
+    assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
+    text = kernel.output(cell)
+    assert "paused big.bin" in text
+    assert "%oss_resume u1" in text
+    assert "Traceback" not in text
+    (left,) = oss.snapshot()["uploads"]
+    (row,) = rows(kernel).values()
+    assert left["upload_id"] == row["upload_id"]
+
+    # An idle kernel must survive the next interrupt: the pump gave the signal handler back.
+    kernel.manager.interrupt_kernel()
+    time.sleep(0.3)
+    oss.set_bandwidth(None)
+    again = kernel.send(UPLOAD)
+    assert kernel.reply(again, 20)["status"] == "ok"
+    assert left["upload_id"] == rows(kernel)["u1"]["upload_id"]
+    assert oss.snapshot()["uploads"] == []
+
+
+def test_an_interrupt_after_clicks_still_ends_only_the_cell(kernel: Kernel) -> None:
+    """ipykernel keeps the old SIGINT handler in one slot; nested dispatch must not lose it."""
+    cell = uploading(kernel)
+    for _ in range(20):
+        kernel.click(t="hidden", hidden=False)
+    time.sleep(0.3)
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(cell, 5)["ename"] == "KeyboardInterrupt"
+    for _ in range(3):
+        kernel.manager.interrupt_kernel()
+        time.sleep(0.2)
+    assert kernel.manager.is_alive()
+    assert kernel.run("40 + 2", 10)["status"] == "ok"
+
+
+def test_a_hidden_page_is_told_less(kernel: Kernel) -> None:
+    uploading(kernel)
+    kernel.click(t="hidden", hidden=True)
+    time.sleep(1.5)
+    kernel.listen()
+    before = len(kernel.custom("rows"))
+    time.sleep(3)
+    kernel.listen()
+    assert len(kernel.custom("rows")) - before <= 4
+
+
+def test_background_uploads_need_no_cell(kernel: Kernel, oss: LocalOSS) -> None:
+    kernel.run(UPLOAD + " -b")
+    kernel.click(t="hello")
+    kernel.until(lambda: confirmed(kernel) > 0, "no progress")
+    oss.set_bandwidth(None)
+    kernel.until(lambda: rows(kernel)["u1"]["state"] == "done", "not done")
+    assert kernel.run("%oss_wait")["status"] == "ok"
