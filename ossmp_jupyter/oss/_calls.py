@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ossmp_jupyter.errors import InputError, NotOSS
@@ -14,7 +14,12 @@ from ossmp_jupyter.oss._heads import etag_of
 
 __all__ = [
     "byte_range_header",
+    "MAX_BODY",
     "callback_answer",
+    "check_count",
+    "check_length",
+    "check_parts",
+    "check_upload_id",
     "content_md5",
     "given",
     "has_callback",
@@ -22,6 +27,48 @@ __all__ = [
     "part_query",
     "required_etag",
 ]
+
+
+MAX_BODY = 5 * 1024**3
+"""Bytes: what one UploadPart or PutObject carries at most."""
+
+
+def check_upload_id(upload_id: str) -> str:
+    """Return the ID; InputError if it is empty: such a DELETE would mean the object itself."""
+    if not isinstance(upload_id, str) or not upload_id.strip():
+        raise InputError("the upload ID is empty", hint="give the ID that OSS named when the upload began")
+    return upload_id
+
+
+def check_count(name: str, value: object, *, most: int = 1000, least: int = 1) -> str:
+    """Write a count for the query; InputError if OSS does not take it."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InputError(f"{name} is {value!r}", hint=f"give a whole number from {least} to {most}")
+    return str(value)
+
+
+def check_length(operation: str, body: object, length: int | None) -> None:
+    """Refuse a body that one request cannot carry."""
+    size = len(body) if isinstance(body, bytes) else length
+    if size is not None and size > MAX_BODY:
+        raise InputError(
+            f"the body of {operation} has {size} bytes", hint="a request carries 5 GiB at most; use parts"
+        )
+
+
+def check_parts(parts: Sequence[tuple[int, str]]) -> None:
+    """Refuse a list of parts that OSS would refuse: too long, a number twice, an ETag missing."""
+    numbers = [number for number, _ in parts]
+    if len(numbers) > 10_000:
+        raise InputError(f"{len(numbers)} parts are listed", hint="an upload has at most 10,000")
+    for number, etag in parts:
+        if not is_whole(number) or not 1 <= number <= 10_000:
+            raise InputError(f"the part number is {number!r}", hint="parts are numbered 1 to 10000")
+        if not etag:
+            raise InputError(f"part {number} has no ETag", hint="give the ETag that UploadPart answered with")
+    if len(set(numbers)) != len(numbers):
+        twice = next(number for number in numbers if numbers.count(number) > 1)
+        raise InputError(f"part {twice} is listed twice", hint="list the one that shall count")
 
 
 def given(query: dict[str, str], *always: str) -> dict[str, str]:
@@ -38,7 +85,7 @@ def part_query(upload_id: str, part_number: int) -> dict[str, str]:
     """Make the query of a part; InputError for an impossible number."""
     if not is_whole(part_number) or not 1 <= part_number <= 10_000:
         raise InputError(f"the part number is {part_number!r}", hint="parts are numbered 1 to 10000")
-    return {"partNumber": str(part_number), "uploadId": upload_id}
+    return {"partNumber": str(part_number), "uploadId": check_upload_id(upload_id)}
 
 
 def byte_range_header(byte_range: tuple[int, int]) -> str:

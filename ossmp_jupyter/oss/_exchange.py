@@ -19,11 +19,13 @@ from ossmp_jupyter.errors import (
     NotOSS,
     OssmpError,
     ResponseTimeout,
+    Stalled,
     TransportError,
 )
 from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, server_time
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.flight import SingleFlight
 from ossmp_jupyter.oss.signing import sign_v1, sign_v4
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
 
@@ -39,8 +41,8 @@ class Call:
     bucket: str
     key: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | httpx.AsyncByteStream = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | httpx.AsyncByteStream = field(default=b"", repr=False)
     length: int | None = None
 
     @property
@@ -87,6 +89,7 @@ class Exchange:
         self.connection = connection
         self._http = http
         self._clock_offset = timedelta(0)
+        self._renewal: SingleFlight[Credentials] = SingleFlight()
 
     def now(self) -> datetime:
         """The time, as the server sees it as far as we know."""
@@ -152,16 +155,32 @@ class Exchange:
             self._clock_offset = offset
             return used
         if isinstance(error, CredentialsExpired):
-            provider = self.connection.credentials
             try:
-                current = await provider.get()
-                if current == used:  # otherwise another request has fetched newer ones meanwhile
-                    current = await provider.refresh()
+                current = await self._renewed(used)
             except CredentialsError as failure:
                 error.hint = f"fresh credentials could not be fetched either: {failure.message}"
                 return None
             return current if current != used else None
         return None
+
+    async def _renewed(self, used: Credentials) -> Credentials:
+        """Return newer credentials than ``used``; all requests that were refused share one refresh.
+
+        Providers of users need not know how to share: it is done here.
+        """
+        provider, asked = self.connection.credentials, False
+
+        async def renew() -> Credentials:
+            nonlocal asked
+            asked = True
+            current = await provider.get()
+            # Where they differ, another request or another upload has fetched newer ones meanwhile.
+            return current if current != used else await provider.refresh()
+
+        current = await self._renewal.run(renew)
+        if current == used and not asked:  # we joined requests that had been signed with still older ones
+            current = await self._renewal.run(renew)
+        return current
 
     async def _transmit(self, call: Call, credentials: Credentials) -> httpx.Response:
         request = self._build(call, credentials)
@@ -260,17 +279,25 @@ class Exchange:
         except httpx.ConnectTimeout:
             raise ConnectionTimeout(
                 f"no connection to {host} within {self.connection.connect_timeout:g} s",
-                hint="check endpoint, network and proxy, or give a longer connect_timeout",
+                hint="check endpoint, network and proxy; on a slow line give a longer connect_timeout, "
+                "smaller parts (part_size) or fewer at a time (parallel)",
             ) from None
         except httpx.PoolTimeout:
             raise TransportError(
                 f"no connection to {host} became free within {self.connection.timeout:g} s",
                 hint="run fewer requests at a time, or give a longer timeout",
             ) from None
+        except httpx.WriteTimeout:
+            raise Stalled(
+                f"{host} took no byte of {call.operation} for {self.connection.timeout:g} s",
+                hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
+                "or fewer at a time (parallel)",
+            ) from None
         except httpx.TimeoutException:
             raise ResponseTimeout(
                 f"{host} did not answer {call.operation} within {self.connection.timeout:g} s",
-                hint="try again, or give a longer timeout or a smaller part size",
+                hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
+                "or fewer at a time (parallel)",
             ) from None
         except httpx.DecodingError:
             raise NotOSS(f"{host} sent an answer to {call.operation} that cannot be decoded") from None

@@ -13,6 +13,10 @@ from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.oss._calls import (
     byte_range_header,
     callback_answer,
+    check_count,
+    check_length,
+    check_parts,
+    check_upload_id,
     content_md5,
     given,
     has_callback,
@@ -121,6 +125,7 @@ class RestClient:
     ) -> PartResult:
         """Send one part, numbered 1 to 10000."""
         query = part_query(upload_id, part_number)
+        check_length("UploadPart", body, length)
         answer = await self._object("UploadPart", "PUT", bucket, key, query, headers, body, length)
         etag = required_etag(answer, "UploadPart")
         return PartResult(part_number, etag, crc_of(answer.headers), answer.request_id)
@@ -170,6 +175,7 @@ class RestClient:
         CallbackFailed
             If the callback failed; the object is stored nevertheless.
         """
+        check_parts(parts)
         complete_all = any(name.lower() == "x-oss-complete-all" for name in headers)
         if not parts and not complete_all:
             raise InputError(
@@ -179,7 +185,7 @@ class RestClient:
         full = {**headers, **content_md5(body)}
         if body:
             full["Content-Type"] = "application/xml"
-        query = {"uploadId": upload_id, "encoding-type": "url"}
+        query = {"uploadId": check_upload_id(upload_id), "encoding-type": "url"}
         answer = await self._object("CompleteMultipartUpload", "POST", bucket, key, query, full, body)
         etag, location, callback = etag_of(answer.headers), "", None
         if has_callback(headers):
@@ -200,7 +206,9 @@ class RestClient:
 
     async def abort_multipart_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Abort an upload and delete its parts; NoSuchUpload if there is none."""
-        await self._object("AbortMultipartUpload", "DELETE", bucket, key, {"uploadId": upload_id})
+        await self._object(
+            "AbortMultipartUpload", "DELETE", bucket, key, {"uploadId": check_upload_id(upload_id)}
+        )
 
     async def list_uploads(
         self,
@@ -220,7 +228,7 @@ class RestClient:
             "delimiter": delimiter,
             "key-marker": key_marker,
             "upload-id-marker": upload_id_marker,
-            "max-uploads": str(max_uploads),
+            "max-uploads": check_count("max_uploads", max_uploads),
         }
         answer = await self._bucket("ListMultipartUploads", "GET", bucket, given(query, "uploads"))
         return read_uploads_page(answer.body)
@@ -229,9 +237,12 @@ class RestClient:
         self, bucket: str, key: str, upload_id: str, *, part_number_marker: int = 0, max_parts: int = 1000
     ) -> PartsPage:
         """List the stored parts of an upload, one page of at most 1000, numbers above the marker."""
-        query = {"uploadId": upload_id, "encoding-type": "url", "max-parts": str(max_parts)}
+        query = {"uploadId": check_upload_id(upload_id), "encoding-type": "url"}
+        query["max-parts"] = check_count("max_parts", max_parts)
         if part_number_marker:
-            query["part-number-marker"] = str(part_number_marker)
+            query["part-number-marker"] = check_count(
+                "part_number_marker", part_number_marker, most=10_000, least=0
+            )
         answer = await self._object("ListParts", "GET", bucket, key, query)
         return read_parts_page(answer.body)
 
@@ -247,6 +258,7 @@ class RestClient:
         CallbackFailed
             If the callback failed; the object is stored nevertheless.
         """
+        check_length("PutObject", body, length)
         answer = await self._object("PutObject", "PUT", bucket, key, _NONE, headers, body, length)
         etag = required_etag(answer, "PutObject")
         callback = callback_answer(answer.body) if has_callback(headers) else None
@@ -309,7 +321,7 @@ class RestClient:
             "delimiter": delimiter,
             "continuation-token": continuation_token,
             "start-after": start_after,
-            "max-keys": str(max_keys),
+            "max-keys": check_count("max_keys", max_keys),
         }
         return read_objects_page((await self._bucket("ListObjectsV2", "GET", bucket, given(query))).body)
 

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
+import threading
 import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -220,7 +225,7 @@ def test_nothing_anywhere(home: Path) -> None:
 
 
 def test_alibabacloud_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's surface, as version 1.0 has it; the real one is not a dependency of the tests."""
+    """The library's surface, as version 1.0 has it; the next test meets the real one where installed."""
     made: list[object] = []
 
     class Client:
@@ -243,6 +248,60 @@ def test_alibabacloud_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keys(provider) == keys(provider) == Credentials("ai", "as", "t1")
     assert provider.source == "alibabacloud-credentials (ecs_ram_role)"
     assert asyncio.run(provider.refresh()).security_token == "t2"
+
+
+class CredentialsDesk(BaseHTTPRequestHandler):
+    """Serves what a credentials URI serves, with another token each time."""
+
+    served: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        self.served.append(1)
+        document = {
+            "Code": "Success", "AccessKeyId": "ui", "AccessKeySecret": "us",
+            "SecurityToken": f"t{len(self.served)}", "Expiration": "2099-01-01T00:00:00Z",
+        }  # fmt: skip
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Be silent."""
+
+
+ASK = """
+import asyncio
+from ossmp_jupyter.oss.config_files import AlibabaCredentialsProvider
+provider = AlibabaCredentialsProvider()
+for ask in (provider.get, provider.get, provider.refresh):
+    try:
+        credentials = asyncio.run(ask())
+        print(credentials.access_key_id, credentials.security_token)
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(find_spec("alibabacloud_credentials") is None, reason="needs the extra 'credentials'")
+@pytest.mark.parametrize(
+    ("found", "said"), [(True, ["ui t1", "ui t1", "ui t2"]), (False, ["CredentialsNotFound"] * 3)]
+)
+def test_the_real_alibabacloud_credentials(home: Path, found: bool, said: list[str]) -> None:
+    """In a process of its own, for the library reads its variables when it is imported."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ALIBABA_CLOUD_")}
+    environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+    CredentialsDesk.served.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), CredentialsDesk) as desk:
+        threading.Thread(target=desk.serve_forever, daemon=True).start()
+        if found:
+            environ["ALIBABA_CLOUD_CREDENTIALS_URI"] = f"http://127.0.0.1:{desk.server_port}/"
+        done = subprocess.run(
+            [sys.executable, "-c", ASK], env=environ, capture_output=True, text=True, check=True
+        )
+        desk.shutdown()
+    assert done.stdout.splitlines() == said
 
 
 # --- connect ------------------------------------------------------------------------------------
