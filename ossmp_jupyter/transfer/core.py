@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, NoSuchUpload, OssmpError
+from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, OssmpError
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
-from ossmp_jupyter.oss.messages import InitiateResult
+from ossmp_jupyter.oss.messages import HeadResult, InitiateResult
 from ossmp_jupyter.oss.rest import RestClient
+from ossmp_jupyter.transfer import lost, past
 from ossmp_jupyter.transfer import outcome as outcomes
-from ossmp_jupyter.transfer import past
 from ossmp_jupyter.transfer.board import PartBoard
 from ossmp_jupyter.transfer.callbacks import CallbackRunner
 from ossmp_jupyter.transfer.checkpoint import Checkpoint, CheckpointPart
 from ossmp_jupyter.transfer.gate import Gate
-from ossmp_jupyter.transfer.journal import Header, Journal, Record
+from ossmp_jupyter.transfer.journal import Header, Journal, Receipt, Record
 from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.plan import Plan, StreamPlan
 from ossmp_jupyter.transfer.progress import State, UploadResult
@@ -34,7 +35,6 @@ T = TypeVar("T")
 
 _CONTROL = RetryPolicy(attempts=4)
 """For requests without a body: a server that is down is reported within seconds."""
-_ABORT_CHECKS = 5
 _LAST_WORD = 5.0
 """Seconds to wait for the answer to an Initiate that is not wanted any more."""
 _CREDENTIALS_POLL = 5.0
@@ -81,6 +81,7 @@ class UploadCore(ABC):
         self._retrier.on_credentials = self._need_credentials
         self._renewed = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
+        self._lost: list[float] = []
         self._started = time.monotonic()
 
     def checkpoint(self) -> Checkpoint | None:
@@ -105,8 +106,11 @@ class UploadCore(ABC):
         self._journal.close()
 
     def forget_journal(self) -> None:
-        """The upload ID is gone for good."""
-        self._journal.remove()
+        """The upload ID is gone for good; what is not forgotten is that an Initiate has no answer."""
+        if self._lost:
+            self._journal.begin(self._header("", max(self.board.size, 1)))
+        else:
+            self._journal.remove()
 
     def renew(self, connection: Connection) -> None:
         """Go on with the credentials of another connection to the same service."""
@@ -122,15 +126,9 @@ class UploadCore(ABC):
         self._tell_state(state)
 
     async def _initiate(self, plan: Plan | StreamPlan) -> None:
-        request = self.request
         self._enter(State.INITIATING)
         call = asyncio.ensure_future(
-            self._control(
-                "InitiateMultipartUpload",
-                lambda: self._rest.init_multipart_upload(
-                    request.bucket, request.key, headers=request.options.for_initiate()
-                ),
-            )
+            self._control("InitiateMultipartUpload", lambda: self._initiate_once(plan.part_size))
         )
         try:
             answer = await asyncio.shield(call)
@@ -139,7 +137,48 @@ class UploadCore(ABC):
             with contextlib.suppress(OssmpError, asyncio.TimeoutError):
                 self._begin(await asyncio.wait_for(call, _LAST_WORD), plan)
             raise
+        except OssmpError:
+            if not self._lost:
+                self.forget_journal()  # OSS refused: there is no upload
+            raise
         self._begin(answer, plan)
+
+    async def _initiate_once(self, part_size: int) -> InitiateResult:
+        """Begin an upload; until the answer is here, the journal says that it is missing."""
+        request, sent = self.request, time.time()
+        self._lost.append(sent)
+        self._journal.begin(self._header("", part_size))
+        try:
+            answer = await self._rest.init_multipart_upload(
+                request.bucket, request.key, headers=request.options.for_initiate()
+            )
+        except OssmpError as error:
+            if not lost.may_have_begun(error):
+                self._lost.remove(sent)
+            raise
+        self._lost.remove(sent)
+        return answer
+
+    def _recall(self) -> Record | None:
+        """Lock the journal; what an earlier run of this upload has left to go on with."""
+        self._journal.acquire()
+        record = past.find_record(self.request, self._journal)
+        if record is not None:
+            self._lost = list(record.header.lost)
+            if not record.header.upload_id and record.receipt is None:
+                return None
+        return record
+
+    async def _settle(self, head: HeadResult | None, header: Header, receipt: Receipt) -> None:
+        """Clear away what Initiates without an answer have left; the object is published already."""
+        if not self._lost or head is None:
+            return
+        with contextlib.suppress(OssmpError):
+            request = self.request
+            if await lost.settle(self._rest, request.bucket, request.key, self._lost, head, self._retrier):
+                self._lost.clear()
+                self._journal.begin(dataclasses.replace(header, lost=()))
+                self._journal.finish(receipt)
 
     def _begin(self, answer: InitiateResult, plan: Plan | StreamPlan) -> None:
         self.upload_id = answer.upload_id
@@ -211,7 +250,9 @@ class UploadCore(ABC):
         etag = head.etag if head is not None else done.etag
         if self.upload_id is None:  # by PutObject: nothing was noted before
             self._journal.begin(self._header("", max(expected.size, 1)))
-        self._journal.finish(past.receipt_of(head, expected.size, expected.crc64, etag, time.time()))
+        receipt = past.receipt_of(head, expected.size, expected.crc64, etag, time.time())
+        self._journal.finish(receipt)
+        await self._settle(head, self._header(self.upload_id or "", self._plan().part_size), receipt)
         return self._result(etag, expected.crc64, verified, done)
 
     def _result(
@@ -240,28 +281,18 @@ class UploadCore(ABC):
         )
 
     async def abort_on_server(self) -> None:
-        """Abort, then look until the parts are really gone: a part that was under way may land late."""
-        request, upload_id = self.request, self.upload_id
-        if upload_id is None:
-            return
-        for check in range(_ABORT_CHECKS):
-            await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
-            try:
-                await self._control(
-                    "ListParts",
-                    lambda: self._rest.list_parts(request.bucket, request.key, upload_id, max_parts=1),
-                )
-            except NoSuchUpload:
-                self._journal.remove()
-                return
-            await asyncio.sleep(0.2 * 2**check)
+        """Abort, and return when the parts are really gone."""
+        request = self.request
+        if self.upload_id is not None:
+            await past.abort_upload(self._rest, request.bucket, request.key, self.upload_id, self._retrier)
+            self.forget_journal()
 
     async def _forget(self, record: Record) -> None:
         """Drop an earlier run's upload, because a fresh one was asked for."""
         if record.receipt is None:
             request, upload_id = self.request, record.header.upload_id
             await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
-        self._journal.remove()
+        self.forget_journal()
 
     async def _control(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         return await self._retrier.run(what, call, policy=_CONTROL)
@@ -281,7 +312,7 @@ class UploadCore(ABC):
         self.problem = str(error)
 
     def _header(self, upload_id: str, part_size: int) -> Header:
-        return past.header_of(self.request, self.board.size, upload_id, part_size, time.time())
+        return past.header_of(self.request, self.board.size, upload_id, part_size, time.time(), self._lost)
 
     def _plan(self) -> Plan | StreamPlan:
         assert self.board.plan is not None
@@ -301,8 +332,7 @@ class UploadCore(ABC):
         self._enter(State.WAITING)
         deadline = self._retrier.clock.now() + _CREDENTIALS_WAIT
         while self._retrier.clock.now() < deadline:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._renewed.wait(), _CREDENTIALS_POLL)
+            await self._renewed_or(_CREDENTIALS_POLL)
             if self._renewed.is_set() or await self._credentials(refresh=True) not in (None, used):
                 if self._state is State.WAITING:
                     self._enter(before)
@@ -312,7 +342,20 @@ class UploadCore(ABC):
             "connect again with %oss_connect and run the upload again: it goes on where it was"
         )
         error.retryable = False
+        if self._state is State.WAITING:
+            self._enter(before)
         raise error
+
+    async def _renewed_or(self, seconds: float) -> None:
+        """Return when :meth:`renew` was called, or after so many seconds."""
+        waits = [
+            asyncio.ensure_future(wait) for wait in (self._renewed.wait(), self._retrier.clock.sleep(seconds))
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _credentials(self, *, refresh: bool = False) -> Credentials | None:
         provider = self._rest.connection.credentials

@@ -34,6 +34,7 @@ __all__ = [
     "Receipt",
     "Record",
     "journal_dir",
+    "known_upload_ids",
     "list_journals",
     "state_dir",
 ]
@@ -48,7 +49,8 @@ _PATIENCE = 0.25
 class Header:
     """What an upload is. ``endpoint`` is the connection's identity, ``options`` a fingerprint.
 
-    ``upload_id`` is empty for an object that went by PutObject.
+    ``upload_id`` is empty for an object that went by PutObject, and while an upload begins. ``lost`` holds
+    the Unix times of Initiates that have no answer (yet).
     """
 
     endpoint: str
@@ -61,6 +63,7 @@ class Header:
     upload_id: str
     options: str = ""
     created: float = 0.0
+    lost: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Header:
@@ -71,7 +74,7 @@ class Header:
         TypeError, ValueError
             If a value is missing or cannot be: the file is damaged.
         """
-        header = cls(**content)
+        header = cls(**{**content, "lost": tuple(float(moment) for moment in content.get("lost", ()))})
         texts = (
             header.endpoint, header.bucket, header.key, header.source, header.kind,
             header.upload_id, header.options,
@@ -275,6 +278,8 @@ def list_journals() -> list[JournalSummary]:
                         os.unlink(file)
             continue
         head = record.header
+        if not head.upload_id:
+            continue  # nothing to resume: its Initiate has no answer
         found.append(
             JournalSummary(
                 upload_id=head.upload_id,
@@ -291,6 +296,12 @@ def list_journals() -> list[JournalSummary]:
             )
         )
     return sorted(found, key=lambda summary: -summary.updated_at)
+
+
+def known_upload_ids() -> set[str]:
+    """The IDs of all uploads that journals on this machine know, running ones included."""
+    records = (Journal(path).load() for path in _journal_files())
+    return {record.header.upload_id for record in records if record is not None}
 
 
 def _journal_files() -> Iterator[Path]:
@@ -345,6 +356,6 @@ def _read(lines: Iterable[str]) -> Record | None:
             if record is None:
                 return None
             continue  # torn or damaged line: the part it named is proved again or sent again
-    if record is not None and not record.header.upload_id and record.receipt is None:
-        return None  # a killed PutObject
-    return record
+    if record is None or record.receipt is not None or record.header.upload_id or record.header.lost:
+        return record
+    return None  # a killed PutObject

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable
 
-from ossmp_jupyter.errors import InputError, NoSuchUpload, NotFound
+from ossmp_jupyter.errors import AccessDenied, InputError, NoSuchUpload, NotFound, OssmpError
 from ossmp_jupyter.oss.checksum import multipart_etag
 from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.oss.rest import RestClient
@@ -15,9 +15,18 @@ from ossmp_jupyter.transfer.retry import Retrier
 
 __all__ = ["abort_upload", "already_published", "find_record", "header_of", "receipt_of"]
 
+_ABORT_CHECKS = 5
 
-def header_of(request: UploadRequest, size: int, upload_id: str, part_size: int, now: float) -> Header:
-    """Describe an upload for its journal. ``now`` is a Unix time in seconds."""
+
+def header_of(
+    request: UploadRequest,
+    size: int,
+    upload_id: str,
+    part_size: int,
+    now: float,
+    lost: Iterable[float] = (),
+) -> Header:
+    """Describe an upload for its journal. ``now`` and ``lost`` are Unix times in seconds."""
     return Header(
         endpoint=request.connection.identity,
         bucket=request.bucket,
@@ -29,6 +38,7 @@ def header_of(request: UploadRequest, size: int, upload_id: str, part_size: int,
         upload_id=upload_id,
         options=request.options.fingerprint(),
         created=now,
+        lost=tuple(lost),
     )
 
 
@@ -74,9 +84,32 @@ def _stamp(head: HeadResult | None) -> str:
 
 
 async def abort_upload(rest: RestClient, bucket: str, key: str, upload_id: str, retrier: Retrier) -> None:
-    """Abort; an upload ID that is gone already is as good as aborted."""
-    with contextlib.suppress(NoSuchUpload):
-        await retrier.run("AbortMultipartUpload", lambda: rest.abort_multipart_upload(bucket, key, upload_id))
+    """Abort, then look until the upload is really gone: a part that was under way may land late.
+
+    Raises
+    ------
+    OssmpError
+        If the server could not be asked, or says that it aborts and does not.
+    """
+    aborted = False
+    for check in range(_ABORT_CHECKS):
+        try:
+            await retrier.run(
+                "AbortMultipartUpload", lambda: rest.abort_multipart_upload(bucket, key, upload_id)
+            )
+            aborted = True
+            await retrier.run("ListParts", lambda: rest.list_parts(bucket, key, upload_id, max_parts=1))
+        except NoSuchUpload:
+            return
+        except AccessDenied:
+            if not aborted:
+                raise
+            return  # these credentials may abort, but not look
+        await retrier.clock.sleep(0.2 * 2**check)
+    raise OssmpError(
+        f"upload {upload_id} to oss://{bucket}/{key} is still there after {_ABORT_CHECKS} aborts",
+        hint="abort it once more with %oss_abort",
+    )
 
 
 async def already_published(
@@ -102,7 +135,7 @@ async def already_published(
     except NotFound:
         return None
     if receipt is not None:
-        same = head.etag == receipt.etag and _stamp(head) == receipt.last_modified
+        same = head.etag == receipt.etag and receipt.last_modified in (_stamp(head), "")
     else:
         parts = sorted(record.parts.values(), key=lambda part: part.number)
         same = head.etag.upper() == multipart_etag(part.etag for part in parts)

@@ -28,8 +28,7 @@ class UploadSteps(UploadCore):
     async def live(self) -> UploadResult:
         """Go through all the steps."""
         request, size = self.request, self.board.size
-        self._journal.acquire()
-        record = past.find_record(request, self._journal)
+        record = self._recall()
         if record is not None and request.fresh:
             await self._forget(record)
             record = None
@@ -37,7 +36,7 @@ class UploadSteps(UploadCore):
             self._enter(State.HASHING)
             published = await past.already_published(self._rest, request, record, self._retrier)
             if published is not None:
-                return self._report_published(record, *published)
+                return await self._report_published(record, *published)
         plan = make_plan(size, part_size=request.part_size, parallel=request.parallel, simple=request.simple)
         if plan.simple:
             if record is not None:
@@ -140,13 +139,15 @@ class UploadSteps(UploadCore):
                 hint="nothing was published; run the upload again, unchanged parts are not sent twice",
             )
 
-    def _report_published(self, record: Record, crc: int, head: HeadResult) -> UploadResult:
+    async def _report_published(self, record: Record, crc: int, head: HeadResult) -> UploadResult:
         """Say that an earlier run did it all; nothing travels."""
         self.board.lay_out(Plan(self.board.size, max(record.header.part_size, 1)))
         self.board.published()
         self._enter(State.VERIFYING)
+        receipt = record.receipt or past.receipt_of(head, self.board.size, crc, head.etag, time.time())
         if record.receipt is None:
             self._journal.begin(record.header)
-            self._journal.finish(past.receipt_of(head, self.board.size, crc, head.etag, time.time()))
+            self._journal.finish(receipt)
+        await self._settle(head, record.header, receipt)
         done = outcomes.Outcome(head.etag, head.crc64, head.version_id, request_id=head.request_id)
         return self._result(head.etag, crc, head.crc64 == crc, done, already=True)

@@ -9,7 +9,6 @@ from ossmp_jupyter.errors import NoSuchUpload
 from ossmp_jupyter.oss.checksum import crc64
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer import outcome as outcomes
-from ossmp_jupyter.transfer import past
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.core import UploadCore
 from ossmp_jupyter.transfer.journal import Record
@@ -45,8 +44,7 @@ class StreamSteps(UploadCore):
         """Go through all the steps."""
         request, source = self.request, self.request.source
         assert isinstance(source, StreamSource)
-        self._journal.acquire()
-        record = past.find_record(request, self._journal)
+        record = self._recall()
         if record is not None and (request.fresh or record.receipt is not None):
             await self._forget(record)
             record = None
