@@ -29,7 +29,7 @@ class ToLoopback(httpx.AsyncHTTPTransport):
 
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalOSS]:
-    with LocalOSS(buckets=("demo",)) as oss:
+    with LocalOSS(buckets=("demo",), arguments=("--allow-private-callback",)) as oss:
         yield oss
 
 

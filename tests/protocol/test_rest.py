@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from ossmp_jupyter.errors import (
     AccessDenied,
     AlreadyExists,
+    CallbackFailed,
     InputError,
     IntegrityError,
     NoSuchBucket,
@@ -312,3 +318,101 @@ def test_wrong_region(opened: Opener) -> None:
             assert "cn-beijing" in str(caught.value)
 
     asyncio.run(scenario())
+
+
+KEYS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30).filter(
+    lambda k: k[0] not in "/\\"
+)
+
+
+@pytest.mark.parametrize("style", ["path", "virtual"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=st.lists(KEYS, min_size=1, max_size=4, unique=True))
+@example(
+    keys=[
+        "a/./b/../c",
+        "..",
+        "../x",
+        "./",
+        "a//b",
+        "%41",
+        "a+b c",
+        "?x=1&y#z",
+        "\x01\n\t\x7f",
+        "a\\b",
+        "~!'()*",
+    ]
+)
+def test_any_key_survives(opened: Opener, bucket: str, style: str, keys: list[str]) -> None:
+    async def scenario() -> None:
+        async with opened(style) as rest:
+            await rest.put_bucket(bucket)
+            for key in keys:
+                await rest.put_object(bucket, key, key.encode())
+                upload = await rest.init_multipart_upload(bucket, key)
+                assert [u.key for u in (await rest.list_uploads(bucket, prefix=key)).uploads] == [key]
+                assert (await rest.list_parts(bucket, key, upload.upload_id)).key == key
+                await rest.abort_multipart_upload(bucket, key, upload.upload_id)
+            listed = [entry.key for entry in (await rest.list_objects(bucket)).objects]
+            assert listed == sorted(keys, key=str.encode)
+            for key in keys:
+                assert await rest.get_object(bucket, key) == key.encode()
+                await rest.delete_object(bucket, key)
+
+    asyncio.run(scenario())
+
+
+class Application(BaseHTTPRequestHandler):
+    """The application that OSS calls back."""
+
+    bodies: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.bodies.append(self.rfile.read(int(self.headers["content-length"])).decode())
+        body = b'{"Status": "OK"}'
+        self.send_response(200 if self.path == "/fine" else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Be silent."""
+
+
+def test_callbacks(opened: Opener, bucket: str) -> None:
+    async def scenario(port: int) -> None:
+        def options(path: str) -> ObjectOptions:
+            callback = {
+                "url": f"http://127.0.0.1:{port}/{path}",
+                "body": "key=${object}&size=${size}&who=${x:who}",
+                "customValue": {"who": "me"},
+            }
+            return ObjectOptions(callback=callback)
+
+        async with opened(bucket=bucket) as rest:
+            await rest.put_bucket(bucket)
+            upload = (await rest.init_multipart_upload(bucket, "a b")).upload_id
+            part = await rest.upload_part(bucket, "a b", upload, 1, b"body")
+            parts = [(1, part.etag)]
+            done = await rest.complete_multipart_upload(
+                bucket, "a b", upload, parts, headers=options("fine").for_complete()
+            )
+            assert (done.callback, done.crc64, done.etag) == (
+                {"Status": "OK"},
+                crc64(b"body"),
+                multipart_etag([part.etag]),
+            )
+            put = await rest.put_object(bucket, "put", b"body", headers=options("fine").for_put())
+            assert put.callback == {"Status": "OK"}
+            with pytest.raises(CallbackFailed) as failure:
+                await rest.put_object(bucket, "failed", b"body", headers=options("broken").for_put())
+            assert failure.value.status == 203
+            assert await rest.get_object(bucket, "failed") == b"body", "stored nevertheless"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Application) as application:
+        threading.Thread(target=application.serve_forever, daemon=True).start()
+        asyncio.run(scenario(application.server_port))
+        application.shutdown()
+    assert (
+        Application.bodies[0] == "key=a%20b&size=4&who=me" or Application.bodies[0] == "key=a+b&size=4&who=me"
+    )

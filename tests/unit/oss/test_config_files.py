@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 
 from ossmp_jupyter.errors import CredentialsError, InputError
 from ossmp_jupyter.oss.config_files import (
-    AlibabaCredentialsProvider,
     AliyunConfigProvider,
     OssutilConfigProvider,
     OssutilSettings,
@@ -222,32 +220,6 @@ def test_nothing_anywhere(home: Path) -> None:
         "~/.aliyun/config.json does not exist",
     ):
         assert word in str(caught.value)
-
-
-def test_alibabacloud_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's surface, as version 1.0 has it; the next test meets the real one where installed."""
-    made: list[object] = []
-
-    class Client:
-        def __init__(self) -> None:
-            made.append(self)
-
-        def get_credential(self) -> Any:
-            return types.SimpleNamespace(
-                access_key_id="ai",
-                access_key_secret="as",
-                security_token=f"t{len(made)}",
-                type="ecs_ram_role",
-            )
-
-    module: Any = types.ModuleType("alibabacloud_credentials.client")
-    module.Client = Client
-    monkeypatch.setitem(sys.modules, "alibabacloud_credentials", types.ModuleType("alibabacloud_credentials"))
-    monkeypatch.setitem(sys.modules, "alibabacloud_credentials.client", module)
-    provider = AlibabaCredentialsProvider()
-    assert keys(provider) == keys(provider) == Credentials("ai", "as", "t1")
-    assert provider.source == "alibabacloud-credentials (ecs_ram_role)"
-    assert asyncio.run(provider.refresh()).security_token == "t2"
 
 
 class CredentialsDesk(BaseHTTPRequestHandler):
