@@ -13,8 +13,8 @@ from ossmp_jupyter.oss._exchange import Answer
 from ossmp_jupyter.oss._heads import etag_of
 
 __all__ = [
-    "byte_range_header",
     "MAX_BODY",
+    "byte_range_header",
     "callback_answer",
     "check_count",
     "check_length",
@@ -35,7 +35,7 @@ MAX_BODY = 5 * 1024**3
 
 def check_upload_id(upload_id: str) -> str:
     """Return the ID; InputError if it is empty: such a DELETE would mean the object itself."""
-    if not isinstance(upload_id, str) or not upload_id.strip():
+    if not upload_id or not upload_id.strip():
         raise InputError("the upload ID is empty", hint="give the ID that OSS named when the upload began")
     return upload_id
 

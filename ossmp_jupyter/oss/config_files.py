@@ -7,7 +7,6 @@ pairs and STS tokens; roles, OIDC and credential URIs are the work of ``alibabac
 
 from __future__ import annotations
 
-import asyncio
 import configparser
 import json
 import os
@@ -25,6 +24,7 @@ from ossmp_jupyter.oss.credentials import (
     CredentialsProvider,
     EnvironmentProvider,
 )
+from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
 
 __all__ = [
     "AlibabaCredentialsProvider",
@@ -264,53 +264,6 @@ def _pair(source: str, access_key_id: str | None, secret: str | None, token: str
     return Credentials(access_key_id, secret, token or None)
 
 
-class AlibabaCredentialsProvider:
-    """Roles, OIDC, credential URIs and the rest, by ``alibabacloud-credentials`` (extra ``credentials``).
-
-    Its own default chain decides; it caches and renews by itself.
-    """
-
-    def __init__(self) -> None:
-        self._client: Any = None
-        self._lock = threading.Lock()
-        self.source = "alibabacloud-credentials"
-
-    async def get(self) -> Credentials:
-        """Ask the library, in a thread.
-
-        Raises
-        ------
-        CredentialsNotFound
-            If the library is not installed, or finds nothing.
-        """
-        return await asyncio.to_thread(self._ask)
-
-    async def refresh(self) -> Credentials:
-        """Ask anew, with a new client that holds no cached answer."""
-        with self._lock:
-            self._client = None
-        return await self.get()
-
-    def _ask(self) -> Credentials:
-        try:
-            from alibabacloud_credentials.client import Client
-        except ImportError as error:
-            raise CredentialsNotFound("alibabacloud-credentials is not installed") from error
-        try:
-            with self._lock:
-                if self._client is None:
-                    self._client = Client()
-                client = self._client
-            found = client.get_credential()
-        except Exception as error:
-            # Its messages may quote the metadata service's answer; the cause keeps them for a debugger.
-            raise CredentialsNotFound(
-                f"alibabacloud-credentials found none ({type(error).__name__})"
-            ) from error
-        self.source = f"alibabacloud-credentials ({getattr(found, 'type', None) or 'default chain'})"
-        return _pair(self.source, found.access_key_id, found.access_key_secret, found.security_token)
-
-
 def default_chain(
     profile: str | None = None, *, environ: Mapping[str, str] | None = None
 ) -> CredentialsProvider:
@@ -331,8 +284,8 @@ def default_chain(
         AliyunConfigProvider(profile=profile, environ=environ),
     ]
     if profile:
-        return ChainProvider(files)
-    return ChainProvider([EnvironmentProvider(environ), *files, AlibabaCredentialsProvider()])
+        return ChainProvider([*files, AlibabaCredentialsProvider(environ, profile=profile)])
+    return ChainProvider([EnvironmentProvider(environ), *files, AlibabaCredentialsProvider(environ)])
 
 
 def ossutil_settings(
