@@ -1,7 +1,8 @@
 """One upload of one file by one client, in its own process; prints one JSON line.
 
-``python -m benchmarks.client NAME FILE PART_SIZE PARALLEL BASE_URL``. Imports and the making of the client
-are outside the measured window; everything from Initiate to Complete is inside.
+``python -m benchmarks.client NAME FILE PART_SIZE PARALLEL BASE_URL [busy]``. Imports and the making of the
+client are outside the measured window; everything from Initiate to Complete is inside. With ``busy`` the
+upload runs in a second thread while the main thread computes in pure Python, as a notebook's kernel does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import resource
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -29,6 +31,7 @@ class Job:
         self.size = os.path.getsize(self.file)
         self.key = f"key-{uuid.uuid4().hex}"
         self.begun: tuple[float, float, int] | None = None
+        self.result: dict[str, float] = {}
 
     def begin(self) -> None:
         """Start the clock, and forget the memory's peak so far."""
@@ -39,11 +42,8 @@ class Job:
         assert self.begun is not None
         began, cpu, rss = self.begun
         wall = time.perf_counter() - began
-        peak = memory("VmHWM")
-        print(
-            json.dumps({"wall": wall, "cpu": cpu_seconds() - cpu, "rss_before": rss, "rss_peak": peak}),
-            flush=True,
-        )
+        cpu = cpu_seconds() - cpu
+        self.result = {"wall": wall, "cpu": cpu, "rss_before": rss, "rss_peak": memory("VmHWM")}
 
     def ranges(self) -> list[tuple[int, int, int]]:
         starts = range(0, self.size, self.part)
@@ -225,6 +225,52 @@ CLIENTS: dict[str, Callable[[Job], None]] = {
     "opendal": opendal,
 }
 
+
+def on_core() -> tuple[float, float, float]:
+    """Of this thread: the time now, seconds on a core, seconds of waiting for a core (Linux only)."""
+    ran, waited, _ = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
+    return time.perf_counter(), int(ran) / 1e9, int(waited) / 1e9
+
+
+def compute_meanwhile(job: Job) -> float:
+    """Compute while the upload runs; the share of the time in which we waited for the GIL.
+
+    That is the time in which this thread neither ran nor waited for a core.
+    """
+    failure: list[BaseException] = []
+
+    def upload() -> None:
+        try:
+            CLIENTS[job.name](job)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    first: tuple[float, float, float] | None = None
+    while thread.is_alive() and not job.result:
+        if first is None and job.begun is not None:
+            first = on_core()
+        total = 0
+        for number in range(2000):
+            total += number * number
+    last = on_core()
+    thread.join()
+    if failure:
+        raise failure[0]
+    assert first is not None
+    wall, ran, waited = (b - a for a, b in zip(first, last, strict=True))
+    return max(0.0, wall - ran - waited) / wall
+
+
+def main(arguments: list[str]) -> None:
+    job = Job(arguments)
+    if arguments[5:] == ["busy"]:
+        job.result["gil_wait"] = compute_meanwhile(job)
+    else:
+        CLIENTS[job.name](job)
+    print(json.dumps(job.result), flush=True)
+
+
 if __name__ == "__main__":
-    job = Job(sys.argv[1:])
-    CLIENTS[job.name](job)
+    main(sys.argv[1:])

@@ -57,8 +57,8 @@ def available(names: list[str], modules: Path | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def sink(crc: bool) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.sink", *(["--crc"] if crc else [])]
+def sink(crc: bool = False, rate: int = 0) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.sink", "--rate", str(rate), *(["--crc"] if crc else [])]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -84,6 +84,7 @@ def run_one(name: str, file: Path, options: argparse.Namespace, base: str, modul
         command = ["node", str(HERE / "ali_oss.cjs"), str(file), part, parallel, base, str(modules)]
     else:
         command = [sys.executable, "-m", "benchmarks.client", name, str(file), part, parallel, base]
+        command += ["busy"] if options.busy else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode or not done.stdout.strip():
         raise SystemExit(f"{name} failed: {done.stderr.strip()[-2000:]}")
@@ -97,7 +98,7 @@ def measure(options: argparse.Namespace) -> list[Run]:
     modules = node_modules(options.node_modules)
     names = list(available(options.clients.split(","), modules))
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory() as folder, sink(options.crc) as base:
+    with tempfile.TemporaryDirectory() as folder, sink(options.crc, options.rate // options.parallel) as base:
         big, small = Path(folder) / "big", Path(folder) / "small"
         make_file(big, options.size)
         make_file(small, options.slow_size or max(options.size // 4, options.part_size * options.parallel))
@@ -121,6 +122,9 @@ def table(runs: list[Run], reference: str) -> str:
         f"| CPU: {reference} / client |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    busy = "gil_wait" in runs[0]
+    if busy:
+        lines = [lines[0] + " main thread waits for the GIL, % |", lines[1] + "---|"]
     for name in dict.fromkeys(run["client"] for run in runs):
         own = [run for run in runs if run["client"] == name]
         base = {run["round"]: run for run in runs if run["client"] == reference}
@@ -135,6 +139,7 @@ def table(runs: list[Run], reference: str) -> str:
             f"| {name} | {own[0]['bytes'] >> 20} | {spread([run['gbps'] for run in own], '.2f')} "
             f"| {spread([run['cpu_per_gb'] for run in own], '.2f')} | {peak:.0f} | {grown:.0f} "
             f"| {ratios[0]} | {ratios[1]} |"
+            + (f" {spread([100 * run['gil_wait'] for run in own], '.1f')} |" if busy else "")
         )
     return "\n".join(lines)
 
@@ -152,9 +157,13 @@ def main() -> int:
     parser.add_argument(
         "--crc", action="store_true", help="the server reads and checksums instead of dropping"
     )
+    parser.add_argument("--rate", type=parse_size, default=0, help="the line's speed, such as 100MB/s")
+    parser.add_argument("--busy", action="store_true", help="compute in the main thread meanwhile (Linux)")
     parser.add_argument("--node-modules", help="folder that holds npm's ali-oss")
     parser.add_argument("--json", help="also write every single run to this file, one JSON object per line")
     options = parser.parse_args()
+    if options.busy:
+        options.clients = ",".join(name for name in options.clients.split(",") if name != "ali-oss")
     runs = measure(options)
     if options.json:
         Path(options.json).write_text("".join(json.dumps(run) + "\n" for run in runs), encoding="utf-8")

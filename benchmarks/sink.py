@@ -1,6 +1,6 @@
 """A server that speaks enough of OSS's multipart upload for real clients, and keeps nothing.
 
-Run as ``python -m benchmarks.sink [--crc]``: prints its port and serves until its standard input ends.
+Run as ``python -m benchmarks.sink [--crc] [--rate N]``: prints its port and serves until its input ends.
 Bodies are dropped in the kernel (MSG_TRUNC) where that exists, so that the server costs next to nothing;
 with ``--crc`` they are read and checksummed, and the answers carry ``x-oss-hash-crc64ecma``.
 """
@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from ossmp_jupyter.oss.checksum import crc64, crc64_combine, multipart_etag
@@ -32,8 +33,8 @@ class Store:
 
 
 class Connection:
-    def __init__(self, sock: socket.socket, store: Store, with_crc: bool) -> None:
-        self.sock, self.store, self.with_crc = sock, store, with_crc
+    def __init__(self, sock: socket.socket, store: Store, with_crc: bool, rate: int) -> None:
+        self.sock, self.store, self.with_crc, self.rate = sock, store, with_crc, rate
         self.rest = b""
         self.buffer = memoryview(bytearray(CHUNK))
 
@@ -74,8 +75,15 @@ class Connection:
         crc = crc64(head) if self.with_crc else 0
         left = length - len(head)
         flags = 0 if self.with_crc else DROP
+        if self.rate:
+            flags |= socket.MSG_WAITALL
+        step = max(self.rate // 50, 4096) if self.rate else CHUNK
+        due = time.monotonic()
         while left:
-            count = self.sock.recv_into(self.buffer, min(left, CHUNK), flags)
+            if self.rate:
+                due += step / self.rate
+                time.sleep(max(due - time.monotonic(), 0))
+            count = self.sock.recv_into(self.buffer, min(left, step), flags)
             if not count:
                 raise ConnectionResetError
             if self.with_crc:
@@ -189,15 +197,18 @@ def names(path: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--crc", action="store_true")
-    with_crc = parser.parse_args().crc
+    parser.add_argument("--crc", action="store_true", help="read and checksum instead of dropping")
+    parser.add_argument("--rate", type=int, default=0, help="bytes per second and connection; 0: no limit")
+    options = parser.parse_args()
     store = Store()
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    if options.rate:  # else megabytes would wait in buffers, and the client would see no slow line
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
     print(listener.getsockname()[1], flush=True)
 
     def accept() -> None:
         while True:
-            connection = Connection(listener.accept()[0], store, with_crc)
+            connection = Connection(listener.accept()[0], store, options.crc, options.rate)
             threading.Thread(target=connection.serve, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
