@@ -23,12 +23,12 @@ from ossmp_jupyter.localoss.errors_xml import Refused
 from ossmp_jupyter.localoss.faults import Rule, read_rules
 from ossmp_jupyter.localoss.server import LocalServer
 from ossmp_jupyter.localoss.service import Service
-from ossmp_jupyter.localoss.variables import SECRET_VARIABLE, TOKEN_VARIABLE
+from ossmp_jupyter.localoss.variables import LOCK_VARIABLE, SECRET_VARIABLE, TOKEN_VARIABLE
 from ossmp_jupyter.units import parse_size
 
 __all__ = ["main"]
 
-_LOCK_SECONDS = 10.0
+_LOCK_SECONDS = 10.0  # a server that is just ending gives its folder up within this
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +105,7 @@ def _lock_root(root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = filelock.FileLock(root / ".server.lock")
     try:
-        lock.acquire(timeout=_LOCK_SECONDS)
+        lock.acquire(timeout=float(os.environ.get(LOCK_VARIABLE, _LOCK_SECONDS)))
     except filelock.Timeout:
         raise InputError(
             f"another embedded OSS is using {root}", hint="end it, or name another folder"

@@ -232,6 +232,24 @@ def test_security_tokens(version: str) -> None:
         good.connection.close()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tokens_that_expire(version: str) -> None:
+    with LocalOSS(security_token="first") as oss:
+        old, new = Client(oss, token="first"), Client(oss, token="second")
+        assert new.request("GET", "k", version=version).code == "InvalidSecurityToken"
+        oss.expire_token("second")
+        reply = old.request("GET", "k", version=version)
+        assert reply.error == (403, "SecurityTokenExpired", "0002-00000007")
+        assert reply.tag("SecurityToken") == "first"  # as OSS really does
+        assert new.request("GET", "k", version=version).code == "NoSuchKey"
+        oss.set_faults([{"operation": "GetObject", "at": 2, "kind": "expire_token", "token": "third"}])
+        codes = [new.request("GET", "k", version=version).code for _ in range(3)]
+        assert codes == ["NoSuchKey", "SecurityTokenExpired", "SecurityTokenExpired"]
+        assert Client(oss, token="third").request("GET", "k", version=version).code == "NoSuchKey"
+        for client in (old, new):
+            client.connection.close()
+
+
 def test_the_journal_holds_no_secret(client: Client) -> None:
     client.oss.journal(clear=True)
     client.request("GET", "k", version="v1")

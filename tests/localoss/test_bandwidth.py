@@ -1,0 +1,86 @@
+"""Speed limits: the sum of all connections, evenly."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.localoss.pace import Pace
+from tests.localoss.client import Client
+
+MIB = 1 << 20
+
+
+def test_no_limit_lets_everything_through() -> None:
+    assert Pace().take(10 * MIB) == 10 * MIB
+    assert Pace(0).rate is None
+
+
+def test_slices_are_small_and_the_sum_is_the_rate() -> None:
+    pace = Pace(10_000_000)
+    begun = time.monotonic()
+    taken = [0, 0, 0]
+    slices: list[int] = []
+
+    def take(which: int) -> None:
+        while time.monotonic() - begun < 0.5:
+            granted = pace.take(MIB)
+            slices.append(granted)
+            taken[which] += granted
+
+    threads = [threading.Thread(target=take, args=(which,)) for which in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - begun
+    assert max(slices) <= 50_000
+    assert sum(taken) <= 10_000_000 * (took + 0.03) + 3 * 50_000
+    assert sum(taken) > 10_000_000 * 0.2  # a busy machine may be late, never early
+    assert min(taken) > 0.4 * max(taken)
+
+
+def test_the_limit_holds_for_all_connections_together() -> None:
+    with LocalOSS(bandwidth="8MiB/s") as oss:
+        begun = time.monotonic()
+        threads = [
+            threading.Thread(target=lambda n=n: Client(oss).request("PUT", f"k{n}", body=bytes(MIB)))
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - begun > 0.45  # 4 MiB at 8 MiB/s
+        begun = time.monotonic()
+        assert len(Client(oss).request("GET", "k0").body) == MIB
+        assert time.monotonic() - begun > 0.1
+        oss.set_bandwidth(None)
+        begun = time.monotonic()
+        assert Client(oss).request("PUT", "fast", body=bytes(16 * MIB)).status == 200
+        assert time.monotonic() - begun < 1.9
+        oss.set_bandwidth(4 * MIB)
+        begun = time.monotonic()
+        Client(oss).request("PUT", "slow", body=bytes(2 * MIB))
+        assert time.monotonic() - begun > 0.45
+
+
+def test_the_senders_see_the_limit_soon() -> None:
+    """The kernel takes little ahead, so that bytes handed to the socket are bytes that went over the line."""
+    with LocalOSS(bandwidth="1MiB/s") as oss:
+        client = Client(oss)
+        target, headers = client.signed("PUT", "ahead")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        raw = f"PUT {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {64 * MIB}\r\n{lines}\r\n".encode()
+        with client.socket() as sock:
+            sock.sendall(raw)
+            sock.setblocking(False)
+            sent = 0
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                try:
+                    sent += sock.send(bytes(65536))
+                except BlockingIOError:
+                    time.sleep(0.005)
+        assert sent < 8 * MIB
