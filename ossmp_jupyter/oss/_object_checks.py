@@ -170,13 +170,16 @@ def _check_expires(value: Any) -> str | timedelta:
     text = str(value).strip()
     if isinstance(value, (int, float)) or re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         raise InputError(
-            f"Expires {text} is a number, but HTTP wants a date",
-            hint="give a datetime or timedelta(hours=1), or use Cache-Control 'max-age=3600'",
+            f"Expires {text} is a number, but HTTP wants a date (ali-oss's documentation says milliseconds)",
+            hint=f"give a datetime or timedelta(milliseconds={text}), or an HTTP date; "
+            "or use Cache-Control: max-age=SECONDS",
         )
-    try:
-        return http_date(parsedate_to_datetime(text))
-    except ValueError as error:
-        raise InputError(f"Expires {text!r} is not a date", hint="give a datetime or a timedelta") from error
+    for read in (parsedate_to_datetime, datetime.fromisoformat):  # the latter is what str(datetime) writes
+        try:
+            return http_date(read(text))
+        except ValueError:
+            continue
+    raise InputError(f"Expires {text!r} is not a date", hint="give a datetime, a timedelta or an HTTP date")
 
 
 def check_tags(tags: Mapping[str, Any] | str | None) -> dict[str, str] | None:
@@ -220,6 +223,13 @@ def check_choices(values: dict[str, Any]) -> None:
         if match is None:
             raise InputError(f"{option} {value!r} does not exist", hint=f"give one of {', '.join(allowed)}")
         values[option] = match
+    if values["data_encryption"] is not None:
+        if str(values["data_encryption"]).upper() != "SM4" or values["encryption"] != "KMS":
+            raise InputError(
+                f"data_encryption is {values['data_encryption']!r}",
+                hint="only 'SM4' exists, and only together with encryption='KMS'",
+            )
+        values["data_encryption"] = "SM4"
     if values["kms_key_id"] and values["encryption"] != "KMS":
         raise InputError("kms_key_id is given without encryption='KMS'", hint="give both, or neither")
     limit = values["traffic_limit"]

@@ -43,6 +43,7 @@ _OPTION_OF = {
     "x-oss-object-acl": "acl",
     "x-oss-server-side-encryption": "encryption",
     "x-oss-server-side-encryption-key-id": "kms_key_id",
+    "x-oss-server-side-data-encryption": "data_encryption",
     "x-oss-traffic-limit": "traffic_limit",
     "x-oss-request-payer": "request_payer",
 }
@@ -72,6 +73,8 @@ class ObjectOptions:
         ``private``, ``public-read``, ``public-read-write``, ``default``.
     encryption, kms_key_id : str, optional
         Server-side encryption ``AES256``, ``KMS`` or ``SM4``, and the key for ``KMS``.
+    data_encryption : str, optional
+        ``SM4``: with ``KMS``, what the data itself is encrypted with.
     callback : mapping, optional
         Upload callback in ali-oss's form, see :func:`ossmp_jupyter.oss.callback.encode_callback`.
     traffic_limit : int, optional
@@ -105,6 +108,7 @@ class ObjectOptions:
     callback: Mapping[str, Any] | None = None
     traffic_limit: int | None = None
     request_payer: str | None = None
+    data_encryption: str | None = None
 
     def __post_init__(self) -> None:
         values, stored, meta = _sort_headers(self)
@@ -160,6 +164,7 @@ class ObjectOptions:
             ("x-oss-tagging", encode_tags(self.tags)),
             ("x-oss-server-side-encryption", self.encryption),
             ("x-oss-server-side-encryption-key-id", self.kms_key_id),
+            ("x-oss-server-side-data-encryption", self.data_encryption),
         ):
             if text:
                 headers[name] = text
@@ -197,7 +202,10 @@ def _sort_headers(options: ObjectOptions) -> tuple[dict[str, Any], dict[str, Any
                 value = str(value).strip().lower() == "true"  # noqa: PLW2901
             elif option == "traffic_limit":
                 value = int(value) if str(value).isdigit() else value  # noqa: PLW2901
-            if values[option] not in {None, False} and values[option] != value:
+            before = values[option]
+            if before not in (None, False, {}, "") and before != (
+                check_tags(value) if option == "tags" and not isinstance(before, str) else value
+            ):
                 raise InputError(f"{option} and the header {name} disagree", hint="give one of them")
             values[option] = value
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["guess_mime"]
+__all__ = ["UNKNOWN_MIME", "guess_mime"]
+
+UNKNOWN_MIME = "application/octet-stream"
 
 # What mimetypes does not know, knows differently on every machine, or takes apart wrongly (x.csv.gz).
 _MIME = {
@@ -24,6 +26,15 @@ _MIME = {
     ".zarr": "application/vnd.zarr",
     ".safetensors": "application/vnd.safetensors",
     ".onnx": "application/onnx",
+    ".gguf": "application/vnd.gguf",
+    ".nc4": "application/x-netcdf",
+    ".grib2": "application/vnd.wmo.grib2",
+    ".mat": "application/x-matlab-data",
+    ".fits": "application/fits",
+    ".las": "application/vnd.las",
+    ".laz": "application/vnd.laszip",
+    ".gpkg": "application/geopackage+sqlite3",
+    ".kml": "application/vnd.google-earth.kml+xml",
     ".geojson": "application/geo+json",
     ".ipynb": "application/x-ipynb+json",
     ".pt": "application/vnd.pytorch",
@@ -91,6 +102,4 @@ def guess_mime(name: str) -> str:
     """
     leaf = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()
     stem, dot, extension = leaf.rpartition(".")
-    return (
-        _MIME.get(f".{extension}", "application/octet-stream") if dot and stem else "application/octet-stream"
-    )
+    return _MIME.get(f".{extension}", UNKNOWN_MIME) if dot and stem else UNKNOWN_MIME

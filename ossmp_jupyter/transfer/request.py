@@ -14,6 +14,7 @@ from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.oss.address import ObjectAddress, check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.headers import ObjectOptions, guess_mime
+from ossmp_jupyter.oss.mime import UNKNOWN_MIME
 from ossmp_jupyter.transfer.callbacks import ProgressCallback
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal, journal_dir
@@ -105,7 +106,7 @@ def prepare_request(
             "progress is not a function", hint="give a function of (fraction, checkpoint, response)"
         )
     chosen = {name: value for name, value in object_options.items() if value is not None}
-    options = ObjectOptions(mime=mime or guess_mime(opened.name if opened.path else key), **chosen)
+    options = ObjectOptions(mime=mime or _guess(key, opened), **chosen)
     lanes = DEFAULT_PARALLEL if parallel is None else check_parallel(parallel)
     part_size = None if part_size is None else check_part_size(part_size)
     found = opened.open()
@@ -121,6 +122,12 @@ def prepare_request(
         connection, opened, found, bucket, key, options, fingerprint,
         part_size, lanes, simple, fresh, start, journal, progress,
     )  # fmt: skip
+
+
+def _guess(key: str, source: Source) -> str:
+    """Guess the type from the object's name; where that says nothing, from the file's."""
+    guess = guess_mime(key)
+    return guess_mime(source.name) if guess == UNKNOWN_MIME and source.path else guess
 
 
 def _fingerprint(
