@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as cf
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
@@ -218,5 +217,8 @@ class Upload:
         async def deliver() -> None:
             message()
 
-        with contextlib.suppress(RuntimeError):  # the engine has ended: so has the upload
-            self._run(deliver())
+        delivery = deliver()
+        try:
+            self._run(delivery)
+        except RuntimeError:  # the engine has ended: so has the upload
+            delivery.close()

@@ -1,0 +1,312 @@
+"""Pause, resume and abort, in every state an upload can be in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from ossmp_jupyter.errors import UploadAborted
+from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.client import OSSClient
+from ossmp_jupyter.transfer.progress import State
+from tests.transfer.support import Bucket, held_up, in_the_middle, make_file, state_files, until
+
+
+# ---------------------------------------------------------------- pause and resume
+
+
+def test_pause_keeps_everything_and_resume_sends_only_the_rest(oss: Bucket, file: Path) -> None:
+    with held_up(oss, part=3):
+        handle = oss.start(file)
+        in_the_middle(oss, handle, 3)
+        handle.pause()
+        until(lambda: handle.state is State.PAUSED, "paused")
+        assert handle.part_map() == "dd.ddd"
+        now = handle.progress
+        assert (now.parts_in_flight, now.speed, now.eta) == (0, 0.0, None)
+        assert [len(one["parts"]) for one in oss.uploads()] == [5]
+        assert handle.checkpoint is not None and len(handle.checkpoint.parts) == 5
+    handle.resume()
+    result = handle.wait(30)
+    assert (result.verified, oss.get()) == (True, file.read_bytes())
+    assert sorted(oss.parts_sent()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_paused_upload_sends_nothing(oss: Bucket, file: Path) -> None:
+    with held_up(oss, part=1):
+        handle = oss.start(file, parallel=1)
+        until(lambda: handle.part_map().startswith("f"), "part 1 under way")
+        handle.pause()
+        until(lambda: handle.state is State.PAUSED, "paused")
+        oss.server.journal(clear=True)
+        oss.server.set_faults([])
+        time.sleep(0.3)
+        assert oss.requests() == []
+    handle.resume()
+    assert handle.wait(30).verified
+
+
+def test_pause_before_anything_was_sent(oss: Bucket, file: Path) -> None:
+    with held_up(oss, operation="InitiateMultipartUpload"):
+        handle = oss.start(file)
+        until(lambda: handle.state is State.INITIATING, "initiating")
+        handle.pause()
+    oss.server.set_faults([])
+
+
+def test_pause_of_a_simple_upload(oss: Bucket, file: Path) -> None:
+    with held_up(oss, operation="PutObject"):
+        handle = oss.start(file, simple=True)
+        until(lambda: handle.part_map() == "f", "under way")
+        handle.pause()
+        until(lambda: handle.state is State.PAUSED, "paused")
+    handle.resume()
+    assert (handle.wait(30).verified, oss.get()) == (True, file.read_bytes())
+
+
+def test_pause_and_resume_again_and_again(oss: Bucket, tmp_path: Path) -> None:
+    path = make_file(tmp_path, 60 * 102_400)
+    oss.server.set_bandwidth("6MB/s")
+    handle = oss.start(path, parallel=1)
+    last = 0
+    while not handle.future.done():
+        handle.pause()
+        time.sleep(0.02)
+        handle.resume()
+        time.sleep(0.1)  # some parts get through before they are cut off again
+        assert handle.progress.confirmed >= last
+        last = handle.progress.confirmed
+    assert handle.wait(1).verified
+    assert oss.get() == path.read_bytes()
+
+
+def test_pause_of_one_leaves_another_alone(oss: Bucket, tmp_path: Path) -> None:
+    with held_up(oss, part=2):
+        one = oss.start(make_file(tmp_path, name="one"), key="one")
+        in_the_middle(oss, one)
+        one.pause()
+        until(lambda: one.state is State.PAUSED, "paused")
+    assert oss.start(make_file(tmp_path, name="two"), key="two").wait(30).verified
+    assert one.state is State.PAUSED
+    one.resume()
+    assert one.wait(30).verified
+
+
+def test_steering_an_ended_upload_does_nothing(oss: Bucket, file: Path) -> None:
+    handle = oss.start(file)
+    handle.wait(30)
+    handle.pause()
+    handle.resume()
+    assert handle.abort().result(10) is False
+    assert handle.state is State.DONE
+    assert oss.keys() == ["data.bin"]
+    manager.stop_engine()
+    handle.pause()
+    handle.resume()
+
+
+# ---------------------------------------------------------------- abort
+
+
+def is_aborted(oss: Bucket, handle: manager.Upload) -> None:
+    assert handle.abort().result(30) is True
+    with pytest.raises(UploadAborted, match="was aborted; its parts are deleted") as caught:
+        handle.wait(10)
+    assert handle.state is State.ABORTED
+    assert handle.error is caught.value
+    assert handle.result is None
+    assert oss.is_untouched()
+    assert state_files() == []
+    assert handle.abort().result(10) is False
+
+
+def test_abort_while_parts_are_under_way(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        is_aborted(oss, handle)
+
+
+def test_abort_while_paused(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        handle.pause()
+        until(lambda: handle.state is State.PAUSED, "paused")
+        is_aborted(oss, handle)
+
+
+@pytest.mark.parametrize("clicks", [1, 3])
+def test_abort_while_initiate_is_in_flight_leaves_no_orphan(oss: Bucket, file: Path, clicks: int) -> None:
+    """The server has begun the upload already, only its answer is under way."""
+    oss.fault("InitiateMultipartUpload", "stall", seconds=0.7)
+    handle = oss.start(file)
+    until(lambda: len(oss.uploads()) == 1, "begun on the server")
+    assert handle.state is State.INITIATING
+    for _ in range(clicks - 1):
+        handle.abort()
+        time.sleep(0.05)
+    is_aborted(oss, handle)
+
+
+def test_abort_before_it_begins(oss: Bucket, file: Path) -> None:
+    manager.engine().loop.call_soon_threadsafe(time.sleep, 0.3)
+    handle = oss.start(file)
+    assert handle.state is State.QUEUED
+    is_aborted(oss, handle)
+    assert oss.requests() == []
+
+
+def test_abort_while_waiting_to_try_again(oss: Bucket, file: Path) -> None:
+    oss.fault("UploadPart", "error", status=503, code="ServiceUnavailable", retry_after=30, times=None)
+    handle = oss.start(file)
+    until(lambda: handle.progress.retries > 0, "a first retry")
+    is_aborted(oss, handle)
+
+
+def test_abort_while_an_earlier_run_is_looked_at(oss: Bucket, file: Path) -> None:
+    """Abort means the upload, not only this run of it."""
+    with held_up(oss):
+        first = oss.start(file)
+        in_the_middle(oss, first)
+        first.release()
+    oss.fault("ListParts", "stall", seconds=0.5)
+    handle = oss.start(file)
+    until(lambda: bool(oss.requests("ListParts")), "asked")
+    assert handle.state is State.HASHING
+    is_aborted(oss, handle)
+
+
+def test_abort_while_it_is_looked_whether_an_earlier_run_was_completed(oss: Bucket, file: Path) -> None:
+    oss.fault("CompleteMultipartUpload", "stall", seconds=60, byte=0)
+    first = oss.start(file)
+    until(lambda: first.state is State.COMPLETING, "all parts stored")
+    first.release()
+    oss.server.journal(clear=True)
+    oss.fault("HeadObject", "stall", seconds=0.5)
+    handle = oss.start(file)
+    until(lambda: bool(oss.requests("HeadObject")), "asked")
+    assert handle.state is State.HASHING
+    is_aborted(oss, handle)
+
+
+def test_abort_of_a_simple_upload(oss: Bucket, file: Path) -> None:
+    with held_up(oss, operation="PutObject"):
+        handle = oss.start(file, simple=True)
+        until(lambda: handle.part_map() == "f", "under way")
+        assert handle.abort().result(30) is True
+    assert state_files() == []
+    with pytest.raises(UploadAborted):
+        handle.wait(5)
+
+
+def test_it_is_too_late_to_abort_while_the_object_is_being_completed(oss: Bucket, file: Path) -> None:
+    oss.fault("CompleteMultipartUpload", "stall", seconds=0.5)
+    handle = oss.start(file)
+    until(lambda: handle.state is State.COMPLETING, "completing")
+    assert handle.abort().result(10) is False
+    assert handle.wait(30).verified
+
+
+def test_abort_of_one_leaves_others_of_the_same_key_alone(oss: Bucket, file: Path) -> None:
+    rival = manager.call(lambda client: client.init_multipart_upload("data.bin"), oss.connection).result(10)
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        assert handle.abort().result(30)
+    assert [one["upload_id"] for one in oss.uploads()] == [rival.upload_id]
+
+
+def test_aborted_elsewhere_is_said_so(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        upload_id = handle.upload_id
+        handle.pause()
+        until(lambda: handle.state is State.PAUSED, "paused")
+    assert upload_id is not None
+    manager.call(lambda client: client.abort_multipart_upload("data.bin", upload_id), oss.connection).result(10)
+    handle.resume()
+    with pytest.raises(UploadAborted, match="aborted elsewhere"):
+        handle.wait(30)
+    assert handle.state is State.ABORTED
+    assert state_files() == []
+
+
+def test_an_aborted_upload_starts_afresh_when_run_again(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        handle.abort().result(30)
+    again = oss.start(file)
+    assert again is not handle
+    result = again.wait(30)
+    assert (result.parts_kept, result.verified) == (0, True)
+
+
+# ---------------------------------------------------------------- looking at it meanwhile
+
+
+def test_list_parts_of_a_running_upload_is_what_the_server_holds(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        parts = handle.parts()
+        [stored] = oss.uploads()
+        assert [(one.part_number, one.etag, one.size, one.crc64) for one in parts] == [
+            (one["part_number"], one["etag"], one["size"], one["crc64"]) for one in stored["parts"]
+        ]
+        assert handle in manager.uploads()
+        assert handle.abort().result(30)
+    manager.engine().forget(handle)
+    assert handle not in manager.uploads()
+
+
+def test_list_parts_goes_over_all_pages(oss: Bucket, tmp_path: Path) -> None:
+    async def twelve_hundred(client: OSSClient) -> tuple[str, int]:
+        begun = await client.init_multipart_upload("many")
+        limit = asyncio.Semaphore(20)
+
+        async def send(number: int) -> None:
+            async with limit:
+                await client.upload_part("many", begun.upload_id, number, b"%d" % number)
+
+        await asyncio.gather(*(send(number) for number in range(1, 1203)))
+        parts = [part async for part in client.iter_parts("many", begun.upload_id)]
+        assert [part.part_number for part in parts] == list(range(1, 1203))
+        await client.abort_multipart_upload("many", begun.upload_id)
+        return begun.upload_id, len(parts)
+
+    assert manager.call(twelve_hundred, oss.connection).result(50)[1] == 1202
+
+
+# ---------------------------------------------------------------- the end of the engine
+
+
+def test_stopping_the_engine_leaves_uploads_as_after_a_pause(oss: Bucket, file: Path) -> None:
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        manager.stop_engine()
+        with pytest.raises(UploadAborted, match="left to another run"):
+            handle.wait(10)
+    assert handle.state is State.PAUSED
+    result = oss.start(file).wait(30)
+    assert (result.parts_kept, result.parts_sent) == (5, 1)
+    assert oss.get() == file.read_bytes()
+
+
+async def test_cancelling_the_clients_call_keeps_everything_for_the_next(oss: Bucket, file: Path) -> None:
+    async with OSSClient(oss.connection) as client:
+        with held_up(oss):
+            call = asyncio.ensure_future(client.multipart_upload("data.bin", file, part_size="100KiB"))
+            while [len(one["parts"]) for one in oss.uploads()] != [5]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        result = await client.multipart_upload("data.bin", file, part_size="100KiB")
+    assert (result.parts_kept, result.parts_sent, result.verified) == (5, 1, True)
