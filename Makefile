@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# all logical cores that this process may use; xdist's own "auto" counts physical ones
+JOBS ?= $(shell nproc 2>/dev/null || echo auto)
 # JupyterLab refuses to run as root (in containers) unless told
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 NODE_TESTS := $(if $(wildcard tests/clients/package.json),$(shell command -v npm >/dev/null && echo tests/clients/node_modules/.stamp))
@@ -51,7 +53,7 @@ quickstart: $(VENV)/.stamp-demo
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb $(ROOT_FLAG) $(ARGS)
 
 test: $(VENV)/.stamp-test $(NODE_TESTS)
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

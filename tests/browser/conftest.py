@@ -1,7 +1,4 @@
-"""One Jupyter server and one browser for all tests of this folder; a page and an embedded OSS per test.
-
-Both end with the folder: playwright keeps an event loop running, in which no other test could live.
-"""
+"""One Jupyter server for all tests of this folder, a browser per module, a page and an OSS per test."""
 
 from __future__ import annotations
 
@@ -15,6 +12,8 @@ from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromium_path
 
 
+# before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # one worker drives the one browser; the other workers have the rest of the suite meanwhile
     for item in items:
@@ -24,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(150))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     if chromium_path() is None:
         pytest.skip("no Chromium; on Debian: apt-get install chromium")
@@ -33,8 +32,9 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(jupyter: JupyterServer) -> Iterator[Browser]:
+    # no longer than the module: playwright keeps an event loop running, and other tests need their own
     with Browser() as chromium:
         yield chromium
 
