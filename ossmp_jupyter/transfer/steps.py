@@ -34,6 +34,8 @@ class UploadSteps(UploadCore):
             record = None
         if record is not None:
             self._enter(State.HASHING)
+            if record.receipt is None:
+                self.upload_id = record.header.upload_id or None  # what an abort from now on is about
             published = await past.already_published(self._rest, request, record, self._retrier)
             if published is not None:
                 return await self._report_published(record, *published)
@@ -41,6 +43,7 @@ class UploadSteps(UploadCore):
         if plan.simple:
             if record is not None:
                 await self._forget(record)
+                self.upload_id = None
             return await self._put(plan)
         if record is None or not await self._take_up(record):
             await self._initiate(plan)
@@ -88,6 +91,7 @@ class UploadSteps(UploadCore):
             return False
         if plan.count > MAX_PARTS:
             await self._forget(record)
+            self.upload_id = None
             return False
         self.upload_id = record.header.upload_id
         try:
