@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    stream: Callable[[], AbstractContextManager[Iterator[bytes | memoryview]]] | None = None
+    stream: Iterator[bytes] | None = None
     length: int | None = None
 
 
@@ -78,6 +78,8 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     skew: float = 0.0
     apply: bool = True
+    held: ExitStack = field(default_factory=ExitStack)
+    """What must stay until the answer is out, such as the bytes of an object that is being replaced."""
 
     @property
     def now(self) -> float:

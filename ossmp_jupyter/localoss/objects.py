@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -111,8 +110,8 @@ def get_acl(call: Call) -> Answer:
 
 def get_object(call: Call) -> Answer:
     """Return an object or a range of it."""
-    with call.store.reading(call.bucket, call.key) as found:
-        check_conditions(call.head.headers, found)
+    found = call.held.enter_context(call.store.reading(call.bucket, call.key))
+    check_conditions(call.head.headers, found)
     headers = _headers(found)
     for name, value in call.head.query:
         if name.startswith("response-"):
@@ -122,16 +121,7 @@ def get_object(call: Call) -> Answer:
     if asked:
         headers["Content-Range"] = f"bytes {first}-{last}/{found.size}"
     length = last - first + 1
-
-    @contextlib.contextmanager
-    def stream() -> Iterator[Iterator[bytes]]:
-        with call.store.reading(call.bucket, call.key) as still:
-            if still.data_id != found.data_id:
-                raise Refused(
-                    "InternalError", "The object was replaced while it was read; repeat the request."
-                )
-            yield read_bytes(call.store, still, first, length)
-
+    stream = read_bytes(call.store, found, first, length)
     return Answer(206 if asked else 200, headers, stream=stream, length=length)
 
 

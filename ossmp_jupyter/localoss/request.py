@@ -21,6 +21,7 @@ __all__ = ["Body", "Gate", "Head", "Wire", "parse_head"]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CHUNK = 1 << 20
+_PIECE = 1 << 18
 _TRUNCATE = socket.MSG_TRUNC if sys.platform == "linux" else 0  # Linux drops the bytes, others copy them
 
 
@@ -269,9 +270,11 @@ class Wire:
         return line
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send all of ``data``."""
+        """Send all of ``data``; the time limit is for each piece, however slow the reader is."""
         self.sock.settimeout(self.limits.body_timeout)
-        self.sock.sendall(data)
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE):
+            self.sock.sendall(view[start : start + _PIECE])
 
     def narrow(self) -> None:
         """Keep the kernel from taking megabytes ahead of a limited line, so that senders feel the limit."""

@@ -12,7 +12,6 @@ event loop because receiving, hashing and writing all let the GIL go.
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import socketserver
 import sys
@@ -36,9 +35,8 @@ class _Handler(socketserver.BaseRequestHandler):
         try:
             while not service.stopped.is_set() and service.serve_one(wire, peer):
                 pass
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
-                self._report()
+        except OSError:
+            pass  # the client has gone
         except Exception:
             self._report()
             wire.reset()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import sys
 import threading
 import time
+import traceback
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +28,7 @@ from ossmp_jupyter.localoss.store import Store
 __all__ = ["Service"]
 
 _BODILESS = (204, 304)
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE, errno.ENOENT)
 
 
 class _PaceGate:
@@ -127,6 +131,7 @@ class Service:
                 call.wire.reset()
             return False
         finally:
+            call.held.close()
             self.journal.end(entry, status=status, code=code, bytes_in=call.body.position)
 
     def _answer(self, call: Call, problem: Refused | None) -> tuple[Answer, Refused | None]:
@@ -136,10 +141,22 @@ class Service:
             strikes.before(call)
             answer = self._operate(call)
             return strikes.after(call, answer), None
+        except DropConnection:
+            raise
         except Refused as refused:
             return _error_answer(call, refused), refused
         except strikes.HtmlInstead as html:
             return html.answer, None
+        except OSError as error:
+            if error.errno not in _DISK_TROUBLE:
+                raise  # the client has gone
+            trouble = Refused("InternalError", f"The embedded OSS cannot use its folder: {error.strerror}.")
+            return _error_answer(call, trouble), trouble
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            defect = f"The embedded OSS failed with {type(error).__name__}; its standard error tells where."
+            trouble = Refused("InternalError", defect)
+            return _error_answer(call, trouble), trouble
 
     def _operate(self, call: Call) -> Answer:
         if call.operation is Operation.OPTIONS:
@@ -228,14 +245,13 @@ def _send(
     if answer.stream is None or not has_body:
         wire.send(raw + (answer.body if has_body else b""))
         return
-    with answer.stream() as pieces:
-        wire.send(raw)
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                granted = pace.take(len(view)) if pace is not None else len(view)
-                wire.send(view[:granted])
-                view = view[granted:]
+    wire.send(raw)
+    for piece in answer.stream:
+        view = memoryview(piece)
+        while view:
+            granted = pace.take(len(view)) if pace is not None else len(view)
+            wire.send(view[:granted])
+            view = view[granted:]
 
 
 def _send_cut(wire: Wire, raw: bytes, answer: Answer, cut: int) -> None:
@@ -243,11 +259,10 @@ def _send_cut(wire: Wire, raw: bytes, answer: Answer, cut: int) -> None:
     left = cut - len(raw)
     if left > 0 and answer.stream is None:
         wire.send(answer.body[:left])
-    elif left > 0 and answer.stream is not None:
-        with answer.stream() as pieces:
-            for piece in pieces:
-                wire.send(memoryview(piece)[:left])
-                left -= len(piece)
-                if left <= 0:
-                    break
+    elif answer.stream is not None:
+        for piece in answer.stream:
+            wire.send(memoryview(piece)[: max(0, left)])
+            left -= len(piece)
+            if left <= 0:
+                break
     raise DropConnection(reset=False)

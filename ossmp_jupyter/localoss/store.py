@@ -237,6 +237,9 @@ class Store:
         with self._lock:
             if self._uploads.get(upload.upload_id) is not upload:
                 raise no_such_upload(upload.upload_id, ec)
+            present = {part.file for part in upload.parts.values()}
+            if any(segment.file not in present for segment in made.segments):  # replaced meanwhile
+                raise Refused("InvalidPart", extra={"UploadId": upload.upload_id})
             self.publish(made, forbid_overwrite=forbid_overwrite, ec=overwrite_ec)
             self.drop_upload(upload, keep_data=True)
             used = {segment.file for segment in made.segments}

@@ -89,9 +89,14 @@ def test_resumable_upload(bucket: oss2.Bucket, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(data)
     store = oss2.ResumableStore(root=str(tmp_path))
     oss2.resumable_upload(
-        bucket, "resumable", str(tmp_path / "source"), store=store, multipart_threshold=200_000, part_size=110_000,
+        bucket,
+        "resumable",
+        str(tmp_path / "source"),
+        store=store,
+        multipart_threshold=200_000,
+        part_size=110_000,
         num_threads=3,
-    )  # fmt: skip
+    )
     assert bucket.get_object("resumable").read() == data
 
 
@@ -115,8 +120,10 @@ def test_listings_and_buckets(bucket: oss2.Bucket) -> None:
     )
     assert ([o.key for o in rest.object_list], rest.prefix_list) == (["list/d"], [])
     assert [o.key for o in oss2.ObjectIterator(bucket, prefix="list/", delimiter="/", max_keys=1)] == [
-        "list/a b", "list/c/", "list/d",
-    ]  # fmt: skip
+        "list/a b",
+        "list/c/",
+        "list/d",
+    ]
     assert bucket.get_bucket_info().name == "demo"
     assert bucket.get_bucket_location().location == "oss-cn-hangzhou"
 

@@ -1,4 +1,4 @@
-"""Signatures: the sheet's rejections, one by one. That good ones pass, the official SDKs show in tests/clients."""
+"""Signatures: the sheet's rejections, one by one. That good ones pass, the SDKs of tests/clients show."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ def stored(client: Client) -> None:
     assert client.request("PUT", "dir/ü a+b", body=b"hello").status == 200
 
 
-def presigned(client: Client, version: str, *, expires: int = 60, method: str = "GET", now: float | None = None,
-              headers: dict[str, str] | None = None) -> dict[str, str]:  # fmt: skip
+def presigned(
+    client: Client,
+    version: str,
+    *,
+    expires: int = 60,
+    method: str = "GET",
+    now: float | None = None,
+    headers: dict[str, str] | None = None,
+) -> dict[str, str]:
     moment = time.time() if now is None else now
     common = {"query": {}, "headers": headers or {}, "credentials": client.credentials}
     where = (method, "demo", "dir/ü a+b")
@@ -31,8 +38,14 @@ def presigned(client: Client, version: str, *, expires: int = 60, method: str = 
     return presign_v4(*where, **common, now=at, expires=expires, region="cn-hangzhou")  # type: ignore[arg-type]
 
 
-def fetch(client: Client, query: dict[str, str], *, key: str = "dir/ü a+b", method: str = "GET",
-          headers: dict[str, str] | None = None) -> Reply:  # fmt: skip
+def fetch(
+    client: Client,
+    query: dict[str, str],
+    *,
+    key: str = "dir/ü a+b",
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+) -> Reply:
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
     return client.raw(method, f"/demo/{quote(key)}?{text}", headers or {})
 
@@ -136,8 +149,10 @@ def test_v4_scope(client: Client) -> None:
     assert client.raw("GET", target, {**headers, "Authorization": other}).code == "InvalidArgument"
     stranger = headers["Authorization"].replace(client.oss.access_key_id, "somebody")
     assert client.raw("GET", target, {**headers, "Authorization": stranger}).error == (
-        403, "InvalidAccessKeyId", "0002-00000902",
-    )  # fmt: skip
+        403,
+        "InvalidAccessKeyId",
+        "0002-00000902",
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,9 +175,16 @@ def test_v4_signs_additional_headers_in_any_layout(client: Client) -> None:
     host = f"{client.parts.hostname}:{client.parts.port}"
     headers = {"Host": host, "ZAbc": "1", "abc": "2"}
     added = sign_v4(
-        "GET", "demo", "dir/ü a+b", query={}, headers=headers, credentials=client.credentials,
-        now=datetime.now(UTC), region="cn-hangzhou", additional_headers=["host", "zabc", "abc"],
-    )  # fmt: skip
+        "GET",
+        "demo",
+        "dir/ü a+b",
+        query={},
+        headers=headers,
+        credentials=client.credentials,
+        now=datetime.now(UTC),
+        region="cn-hangzhou",
+        additional_headers=["host", "zabc", "abc"],
+    )
     target = "/demo/" + quote("dir/ü a+b")
     assert "AdditionalHeaders=abc;host;zabc" in added["Authorization"]
     assert client.raw("GET", target, {**headers, **added}).body == b"hello"

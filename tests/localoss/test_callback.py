@@ -71,7 +71,8 @@ def complete(client: Client, key: str, callback: dict[str, Any], variables: obje
 
 
 def test_a_callback_in_a_form(calling: Client, application: Application) -> None:
-    body = "bucket=${bucket}&object=${object}&etag=${etag}&size=${size}&type=${mimeType}&h=${imageInfo.height}&v=${x:a}"
+    body = "bucket=${bucket}&object=${object}&etag=${etag}&size=${size}&type=${mimeType}"
+    body += "&h=${imageInfo.height}&v=${x:a}"
     callback = {"callbackUrl": application.url, "callbackBody": body, "callbackHost": "app.example.org"}
     reply = complete(calling, "dir/ü", callback, {"x:a": "1 2"})
     assert (reply.status, reply.headers["content-type"], reply.body) == (
@@ -90,9 +91,10 @@ def test_a_callback_in_a_form(calling: Client, application: Application) -> None
 
 def test_a_callback_in_json_and_with_a_put(calling: Client, application: Application) -> None:
     callback = {
-        "callbackUrl": f"http://127.0.0.1:1/dead;{application.url}", "callbackBodyType": "application/json",
+        "callbackUrl": f"http://127.0.0.1:1/dead;{application.url}",
+        "callbackBodyType": "application/json",
         "callbackBody": '{"object":${object},"size":${size},"mine":${x:m}}',
-    }  # fmt: skip
+    }
     headers = {"x-oss-callback": encoded(callback), "x-oss-callback-var": encoded({"x:m": 'a"b'})}
     assert calling.request("PUT", "k", body=b"hello", headers=headers).body == b'{"ok": true}'
     assert json.loads(application.heard[0][2]) == {"object": "k", "size": 5, "mine": 'a"b'}
@@ -131,14 +133,21 @@ BAD: list[tuple[str, str | None, str]] = [
     (encoded({**GOOD, "callbackUrl": "ftp://x/"}), None, "The callback url configuration is invalid."),
     (encoded({**GOOD, "callbackUrl": "http://ü/"}), None, "The callback url configuration is invalid."),
     (encoded({"callbackUrl": "http://127.0.0.1:1/"}), None, "The callback body is empty."),
-    (encoded({**GOOD, "callbackBodyType": "text/plain"}), None, "The callback body type configuration is invalid."),
-    (encoded({**GOOD, "callbackUrl": ";".join(["http://127.0.0.1:1/"] * 6)}), None,
-     "The number of callback url exceed max value."),
+    (
+        encoded({**GOOD, "callbackBodyType": "text/plain"}),
+        None,
+        "The callback body type configuration is invalid.",
+    ),
+    (
+        encoded({**GOOD, "callbackUrl": ";".join(["http://127.0.0.1:1/"] * 6)}),
+        None,
+        "The number of callback url exceed max value.",
+    ),
     (encoded({**GOOD, "callbackBody": "x" * 6000}), None, "The length of callback exceed max value."),
     (encoded(GOOD), encoded({"a": "1"}), "The callback var is not expecten json."),
     (encoded(GOOD), encoded({"x:A": "1"}), "The callback var is not expecten json."),
     (encoded(GOOD), encoded({"x:a": 1}), "The callback var is not expecten json."),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("callback", "variables", "message"), BAD)

@@ -200,8 +200,12 @@ def test_misplaced_headers_are_refused_and_the_others_tolerated(client: Client) 
     storage, sse = {"x-oss-storage-class": "IA"}, {"x-oss-server-side-encryption": "AES256"}
     assert client.part("misplaced", upload_id, 1, B, headers=storage).error[2] == "0042-00000101"
     assert client.part("misplaced", upload_id, 1, B, headers=sse).code == "InvalidArgument"
-    extra = {"x-oss-meta-a": "1", "x-oss-forbid-overwrite": "true", "Cache-Control": "no-cache",
-             "x-oss-tagging": "a=b"}  # fmt: skip
+    extra = {
+        "x-oss-meta-a": "1",
+        "x-oss-forbid-overwrite": "true",
+        "Cache-Control": "no-cache",
+        "x-oss-tagging": "a=b",
+    }
     etag = client.part("misplaced", upload_id, 1, B, headers=extra).headers["etag"]
     refused = client.complete("misplaced", upload_id, [(1, etag)], headers=storage)
     assert refused.error == (400, "OperationNotSupported", "0042-00000202")
@@ -213,10 +217,16 @@ def test_misplaced_headers_are_refused_and_the_others_tolerated(client: Client) 
 
 def test_what_initiate_says_is_kept(client: Client) -> None:
     headers = {
-        "Content-Type": "text/csv", "Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="a"',
-        "Content-Encoding": "gzip", "Expires": "1000", "x-oss-meta-Year": "2015", "x-oss-storage-class": "IA",
-        "x-oss-tagging": "a=1&b", "x-oss-server-side-encryption": "AES256",
-    }  # fmt: skip
+        "Content-Type": "text/csv",
+        "Cache-Control": "no-store",
+        "Content-Disposition": 'attachment; filename="a"',
+        "Content-Encoding": "gzip",
+        "Expires": "1000",
+        "x-oss-meta-Year": "2015",
+        "x-oss-storage-class": "IA",
+        "x-oss-tagging": "a=1&b",
+        "x-oss-server-side-encryption": "AES256",
+    }
     reply = client.request("POST", "kept", {"uploads": ""}, headers=headers)
     assert reply.headers["x-oss-server-side-encryption"] == "AES256"
     upload_id = reply.tag("UploadId") or ""

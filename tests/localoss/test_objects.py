@@ -115,11 +115,17 @@ def test_conditions(client: Client) -> None:
     etag = client.request("PUT", "conditions", body=b"x").headers["etag"]
     past, future = "Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
     expect = [
-        ({"If-Match": etag}, 200), ({"If-Match": etag.strip('"')}, 200), ({"If-Match": '"x"'}, 412),
-        ({"If-None-Match": etag}, 304), ({"If-None-Match": '"x"'}, 200), ({"If-Modified-Since": past}, 200),
-        ({"If-Modified-Since": future}, 304), ({"If-Unmodified-Since": past}, 412),
-        ({"If-Unmodified-Since": future}, 200), ({"If-Modified-Since": "nonsense"}, 200),
-    ]  # fmt: skip
+        ({"If-Match": etag}, 200),
+        ({"If-Match": etag.strip('"')}, 200),
+        ({"If-Match": '"x"'}, 412),
+        ({"If-None-Match": etag}, 304),
+        ({"If-None-Match": '"x"'}, 200),
+        ({"If-Modified-Since": past}, 200),
+        ({"If-Modified-Since": future}, 304),
+        ({"If-Unmodified-Since": past}, 412),
+        ({"If-Unmodified-Since": future}, 200),
+        ({"If-Modified-Since": "nonsense"}, 200),
+    ]
     for method in ("GET", "HEAD"):
         assert [client.request(method, "conditions", headers=h).status for h, _ in expect] == [
             s for _, s in expect
@@ -138,8 +144,10 @@ def test_forbid_overwrite(client: Client) -> None:
     forbid = {"x-oss-forbid-overwrite": "true"}
     assert client.request("PUT", "forbid-put", body=b"1", headers=forbid).status == 200
     assert client.request("PUT", "forbid-put", body=b"2", headers=forbid).error == (
-        409, "FileAlreadyExists", "0026-00000002",
-    )  # fmt: skip
+        409,
+        "FileAlreadyExists",
+        "0026-00000002",
+    )
     assert client.request("GET", "forbid-put").body == b"1"
 
 
@@ -172,10 +180,32 @@ def test_response_overrides(client: Client) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "a//b", "./a", "../../etc/passwd", "a/../b", "a/./b", "..", ".", "a b", "a+b", "a%2Fb", "a%b", "?", "#", "ü",
-        "中/文", "\x01\x1f\x7f", "a\nb", "'\"<>&", "~!*'()", "\U0001f600", "a/", "con", "k" * 1023, "ö" * 511,
+        "a//b",
+        "./a",
+        "../../etc/passwd",
+        "a/../b",
+        "a/./b",
+        "..",
+        ".",
+        "a b",
+        "a+b",
+        "a%2Fb",
+        "a%b",
+        "?",
+        "#",
+        "ü",
+        "中/文",
+        "\x01\x1f\x7f",
+        "a\nb",
+        "'\"<>&",
+        "~!*'()",
+        "\U0001f600",
+        "a/",
+        "con",
+        "k" * 1023,
+        "ö" * 511,
     ],
-)  # fmt: skip
+)
 def test_any_key_is_one_object_and_no_path(client: Client, key: str) -> None:
     body = key.encode()
     assert client.request("PUT", key, body=body).status == 200

@@ -289,3 +289,14 @@ def test_ten_thousand_open_uploads(tmp_path: Path) -> None:
         assert len(set(seen)) == len(seen) == 10_001
         assert client.part("k00", f"{0:032X}", 1, os.urandom(10)).status == 200
         client.connection.close()
+
+
+def test_a_folder_that_is_taken_away_is_told(tmp_path: Path) -> None:
+    """Trouble with the disk is 500 in one sentence, not a lost connection."""
+    with LocalOSS(root=tmp_path / "root") as oss:
+        client = Client(oss)
+        (tmp_path / "root" / "tmp").rmdir()
+        reply = client.request("PUT", "k", body=b"x")
+        assert reply.error[:2] == (500, "InternalError")
+        assert reply.tag("Message") == "The embedded OSS cannot use its folder: No such file or directory."
+        client.connection.close()
