@@ -6,11 +6,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ossmp_jupyter.errors import InputError, NotOSS
 from ossmp_jupyter.oss._exchange import Answer
 from ossmp_jupyter.oss._heads import etag_of
+from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.oss.signing import presign_v1, presign_v4
 
 __all__ = [
     "MAX_BODY",
@@ -25,6 +28,7 @@ __all__ = [
     "has_callback",
     "is_whole",
     "part_query",
+    "presigned_url",
     "required_etag",
 ]
 
@@ -128,3 +132,43 @@ def callback_answer(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return body.decode("utf-8", "replace")
+
+
+async def presigned_url(
+    connection: Connection,
+    now: datetime,
+    method: str,
+    bucket: str,
+    key: str,
+    *,
+    expires: int,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+) -> str:
+    """Make the URL of one request that needs no keys for ``expires`` seconds."""
+    if not is_whole(expires) or expires < 1:
+        raise InputError(f"a link is not valid for {expires!r} s", hint="give whole seconds, at least 1")
+    credentials, verb = await connection.credentials.get(), method.upper()
+    if connection.signature == "v1":
+        signed = presign_v1(
+            verb,
+            bucket,
+            key,
+            query=query,
+            headers=headers,
+            credentials=credentials,
+            expires_at=int(now.timestamp()) + expires,
+        )
+    else:
+        signed = presign_v4(
+            verb,
+            bucket,
+            key,
+            query=query,
+            headers=headers,
+            credentials=credentials,
+            now=now,
+            expires=expires,
+            region=connection.endpoint.region or "",
+        )
+    return connection.endpoint.url(bucket, key, signed)

@@ -126,6 +126,7 @@ class Exchange:
         credentials = await self.connection.credentials.get()
         replayed: set[type[OssmpError]] = set()
         while True:
+            signed_ahead = self._clock_offset
             response = await self._transmit(call, credentials)
             if response.is_success and response.status_code != 203:
                 if "x-oss-request-id" in response.headers or "etag" in response.headers:
@@ -133,10 +134,10 @@ class Exchange:
                 await response.aclose()
                 raise _not_oss(self._host(call), call.operation, response)
             error, moment = await self._refusal(call, credentials, response)
-            fresh = await self._remedy(error, credentials, moment)
-            if fresh is None or type(error) in replayed:
+            fresh = await self._remedy(error, credentials, moment, signed_ahead)
+            if fresh is None:
                 raise error
-            if not call.replayable():
+            if type(error) in replayed or not call.replayable():
                 # Whoever owns the body may send it again, now with the right clock or token.
                 error.retryable = True
                 raise error
@@ -145,12 +146,16 @@ class Exchange:
             call.rewind()
 
     async def _remedy(
-        self, error: OssmpError, used: Credentials, moment: datetime | None
+        self, error: OssmpError, used: Credentials, moment: datetime | None, signed_ahead: timedelta
     ) -> Credentials | None:
-        """Correct what made OSS refuse the request; None if nothing could be corrected."""
+        """Correct what made OSS refuse the request; None if nothing could be corrected.
+
+        ``signed_ahead`` is the correction that the refused request was signed with: another request may have
+        found a better one meanwhile.
+        """
         if isinstance(error, ClockSkewed) and moment is not None:
             offset = moment - datetime.now(UTC)
-            if abs(offset - self._clock_offset) < timedelta(seconds=5):
+            if abs(offset - signed_ahead) < timedelta(seconds=5):
                 return None
             self._clock_offset = offset
             return used

@@ -20,8 +20,8 @@ from ossmp_jupyter.oss._calls import (
     content_md5,
     given,
     has_callback,
-    is_whole,
     part_query,
+    presigned_url,
     required_etag,
 )
 from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
@@ -39,7 +39,6 @@ from ossmp_jupyter.oss.messages import (
     PutResult,
     UploadsPage,
 )
-from ossmp_jupyter.oss.signing import presign_v1, presign_v4
 from ossmp_jupyter.oss.xml import (
     read_complete,
     read_copy_part,
@@ -369,33 +368,17 @@ class RestClient:
         """
         check_bucket_name(bucket)
         check_key(key)
-        if not is_whole(expires) or expires < 1:
-            raise InputError(f"a link is not valid for {expires!r} s", hint="give whole seconds, at least 1")
-        credentials = await self.connection.credentials.get()
-        now, endpoint = self._exchange.now(), self.connection.endpoint
-        if self.connection.signature == "v1":
-            signed = presign_v1(
-                method.upper(),
-                bucket,
-                key,
-                query=query,
-                headers=headers,
-                credentials=credentials,
-                expires_at=int(now.timestamp()) + expires,
-            )
-        else:
-            signed = presign_v4(
-                method.upper(),
-                bucket,
-                key,
-                query=query,
-                headers=headers,
-                credentials=credentials,
-                now=now,
-                expires=expires,
-                region=endpoint.region or "",
-            )
-        return endpoint.url(bucket, key, signed)
+        return await presigned_url(
+            self.connection, self._exchange.now(), method, bucket, key,
+            expires=expires, query=query, headers=headers,
+        )  # fmt: skip
+
+    async def presign_part(
+        self, bucket: str, key: str, upload_id: str, part_number: int, *, expires: int = 3600
+    ) -> str:
+        """Make a link by which its holder can PUT one part of an upload; as :meth:`presign`."""
+        query = part_query(upload_id, part_number)
+        return await self.presign("PUT", bucket, key, expires=expires, query=query)
 
     # --- common -------------------------------------------------------------------------------
 
