@@ -57,7 +57,12 @@ def find_record(request: UploadRequest, journal: Journal) -> Record | None:
         _same_target(request, given.endpoint or request.connection.identity, given.bucket, given.key)
     elif record is not None:
         head = record.header
-        _same_target(request, head.endpoint, head.bucket, head.key)
+        try:
+            _same_target(request, head.endpoint, head.bucket, head.key)
+        except InputError:
+            if request.journal is not None and request.journal.stem == request.fingerprint:
+                return None  # not the user's choice but ours, and damaged
+            raise
     return record
 
 
