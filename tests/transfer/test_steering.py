@@ -142,7 +142,7 @@ def test_abort_while_paused(oss: Bucket, file: Path) -> None:
 @pytest.mark.parametrize("clicks", [1, 3])
 def test_abort_while_initiate_is_in_flight_leaves_no_orphan(oss: Bucket, file: Path, clicks: int) -> None:
     """The server has begun the upload already, only its answer is under way."""
-    oss.fault("InitiateMultipartUpload", "stall", seconds=0.7)
+    oss.fault("InitiateMultipartUpload", "stall", seconds=1.5)
     handle = oss.start(file)
     until(lambda: len(oss.uploads()) == 1, "begun on the server")
     assert handle.state is State.INITIATING
@@ -173,7 +173,7 @@ def test_abort_while_an_earlier_run_is_looked_at(oss: Bucket, file: Path) -> Non
         first = oss.start(file)
         in_the_middle(oss, first)
         first.release()
-    oss.fault("ListParts", "stall", seconds=0.5)
+    oss.fault("ListParts", "stall", seconds=10)
     handle = oss.start(file)
     until(lambda: bool(oss.requests("ListParts")), "asked")
     assert handle.state is State.HASHING
@@ -181,12 +181,12 @@ def test_abort_while_an_earlier_run_is_looked_at(oss: Bucket, file: Path) -> Non
 
 
 def test_abort_while_it_is_looked_whether_an_earlier_run_was_completed(oss: Bucket, file: Path) -> None:
-    oss.fault("CompleteMultipartUpload", "stall", seconds=60, byte=0)
+    oss.fault("CompleteMultipartUpload", "error", status=503, retry_after=30, times=None)
     first = oss.start(file)
-    until(lambda: first.state is State.COMPLETING, "all parts stored")
+    until(lambda: bool(oss.requests("CompleteMultipartUpload")), "Complete refused")
     first.release()
     oss.server.journal(clear=True)
-    oss.fault("HeadObject", "stall", seconds=0.5)
+    oss.fault("HeadObject", "stall", seconds=10)
     handle = oss.start(file)
     until(lambda: bool(oss.requests("HeadObject")), "asked")
     assert handle.state is State.HASHING
@@ -204,7 +204,7 @@ def test_abort_of_a_simple_upload(oss: Bucket, file: Path) -> None:
 
 
 def test_it_is_too_late_to_abort_while_the_object_is_being_completed(oss: Bucket, file: Path) -> None:
-    oss.fault("CompleteMultipartUpload", "stall", seconds=0.5)
+    oss.fault("CompleteMultipartUpload", "stall", seconds=1)
     handle = oss.start(file)
     until(lambda: handle.state is State.COMPLETING, "completing")
     assert handle.abort().result(10) is False

@@ -38,12 +38,12 @@ def test_a_file_in_parts(oss: Bucket, file: Path) -> None:
     assert "done, 100%" in repr(handle)
 
 
-def test_one_request_less_would_not_do(oss: Bucket, file: Path) -> None:
+def test_the_parts_are_looked_at_before_complete_and_the_object_after_it(oss: Bucket, file: Path) -> None:
     oss.start(file).wait(30)
     operations = [one["operation"] for one in oss.requests()]
     assert operations[0] == "InitiateMultipartUpload"
-    assert operations[-2:] == ["CompleteMultipartUpload", "HeadObject"]
-    assert operations[1:-2] == ["UploadPart"] * 6
+    assert operations[-3:] == ["ListParts", "CompleteMultipartUpload", "HeadObject"]
+    assert operations[1:-3] == ["UploadPart"] * 6
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1])
