@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.notebook.engine import connection_now
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss import connection as oss
+from ossmp_jupyter.oss.cors import cors_advice
 from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.units import format_duration
 
 if TYPE_CHECKING:
     import argparse
 
     from ossmp_jupyter.notebook.session import Session
+    from ossmp_jupyter.oss.credentials import Credentials
 
 __all__ = ["connect"]
 
 
 def connect(session: Session, args: argparse.Namespace) -> None:
     """Choose the connection and say in one line what it is; never a secret."""
+    if args.cors and args.cors.startswith("oss://") and args.bucket is None:
+        args.bucket, args.cors = args.cors, "*"  # "--cors oss://bucket": the bucket is no origin
     bucket = _bucket(args.bucket)
+    if args.cors and not any((bucket, args.local, args.region, args.endpoint, args.profile)):
+        current = manager.default_connection()
+        print(cors_advice([args.cors], bucket=current.bucket if current else None))
+        return
     if args.local:
         connection = _local(session, args, bucket)
     elif args.root or args.bandwidth:
         raise InputError("--root and --bandwidth belong to the embedded OSS", hint="add --local")
-    elif not any((bucket, args.region, args.endpoint, args.profile)):
+    elif not any((bucket, args.region, args.endpoint, args.profile, args.ca_file, *_special(args))):
         connection = connection_now()
     else:
         connection = oss.connect(
@@ -37,13 +47,32 @@ def connect(session: Session, args: argparse.Namespace) -> None:
             signature=args.signature,
             cname=args.cname,
             path_style=True if args.path_style else None,
+            internal=args.internal,
+            accelerate=args.accelerate,
+            dualstack=args.dualstack,
+            ca_file=args.ca_file,
         )
     # Asked now, so that missing keys are found here and not in the first upload.
-    wait_future(manager.call(lambda client: connection.credentials.get(), connection), session.shell)
+    keys = wait_future(manager.call(lambda client: connection.credentials.get(), connection), session.shell)
     manager.set_default_connection(connection)
     where = f"bucket {connection.bucket}" if connection.bucket else "no default bucket"
     source = "the embedded OSS" if args.local else connection.credentials.source
-    print(f"connected to {connection.endpoint.canonical}, {where}, credentials from {source}")
+    print(f"connected to {connection.endpoint.canonical}, {where}, credentials from {source}{_until(keys)}")
+    if args.cors:
+        print(cors_advice([args.cors], bucket=connection.bucket))
+
+
+def _special(args: argparse.Namespace) -> tuple[bool, bool, bool]:
+    return args.internal, args.accelerate, args.dualstack
+
+
+def _until(keys: Credentials) -> str:
+    """Say when the credentials end."""
+    if keys.expires_at is not None:
+        left = keys.expires_at - datetime.now(UTC)
+        span = f"in {format_duration(left.total_seconds())}" if left > timedelta(0) else "in the past"
+        return f", which expire at {keys.expires_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({span})"
+    return ", with a security token that does not say when it expires" if keys.security_token else ""
 
 
 def _bucket(text: str | None) -> str | None:

@@ -46,6 +46,13 @@ def _connect() -> MagicParser:
     p.add_argument("--endpoint", metavar="URL", help="such as https://oss-cn-hangzhou.aliyuncs.com")
     p.add_argument("--profile", metavar="P", help="profile of ~/.ossutilconfig or ~/.aliyun/config.json")
     p.add_argument("--cname", action="store_true", help="the endpoint is the bucket's own domain")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--internal", action="store_true", help="the region's endpoint inside Alibaba Cloud")
+    where.add_argument("--accelerate", action="store_true", help="the endpoint of transfer acceleration")
+    where.add_argument("--dualstack", action="store_true", help="the region's endpoint with IPv6")
+    p.add_argument("--ca-file", metavar="FILE", help="authorities to trust, as PEM (default: the usual ones)")
+    p.add_argument("--cors", metavar="ORIGIN", nargs="?", const="*",
+                   help="print the CORS rule that pages of ORIGIN need to upload by themselves")  # fmt: skip
     p.add_argument("--path-style", action="store_true", help="write the bucket into the path, not the host")
     p.add_argument("--signature", choices=("v1", "v4"), default="v4", help="signature version (v4)")
     p.add_argument("--local", action="store_true", help="use the embedded OSS; needs no account")
@@ -77,6 +84,9 @@ def _upload() -> MagicParser:
     p.add_argument("--storage-class", metavar="CLASS", help="Standard, IA, Archive, ...")
     p.add_argument("--tag", metavar="K=V", action="append", help="object tag; repeatable")
     p.add_argument("--acl", metavar="ACL", help="default, private, public-read or public-read-write")
+    p.add_argument("--encryption", metavar="ALG", help="encrypt on the server: AES256, KMS or SM4")
+    p.add_argument("--kms-key-id", metavar="ID", help="the key for --encryption KMS")
+    p.add_argument("--traffic-limit", metavar="BIT/S", type=int, help="limit of each request, from 819200")
     p.add_argument("--forbid-overwrite", action="store_true", help="fail when the object exists already")
     p.add_argument("--callback", metavar="NAME", help="variable that holds the callback as a dict")
     p.add_argument("--progress", metavar="NAME", help="function(fraction, checkpoint, response), or async")

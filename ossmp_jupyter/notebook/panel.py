@@ -9,12 +9,14 @@ is a few lines that borrow it, and the script travels packed.
 from __future__ import annotations
 
 import base64
+import contextvars
 import gzip
 import json
 import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -132,6 +134,7 @@ class Panel:
         self._at_rest = at_rest
         self._hidden = False
         self._lock = threading.Lock()
+        self._outbox: deque[dict[str, Any]] = deque()
         self._sent: dict[str, Row] = {}
         self._order: list[str] = []
         self._spoke = 0.0
@@ -155,7 +158,11 @@ class Panel:
             if self._closing.is_set():
                 return
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="ossmp-panel", daemon=True)
+                # ipykernel 7.0 finds no parent message in a thread without the cell's context
+                run = contextvars.copy_context().run
+                self._thread = threading.Thread(
+                    target=run, args=(self._run,), name="ossmp-panel", daemon=True
+                )
                 self._thread.start()
         self._wake.set()
 
@@ -168,10 +175,9 @@ class Panel:
         self._send({"t": "parts", **content})
 
     def settle(self) -> None:
-        """Send the rows once more and keep them in the model, for the saved notebook."""
-        rows = self.board_rows()
-        self.tick(rows)
-        self._keep(rows)
+        """Keep the rows as they are now in the model, for the saved notebook."""
+        self._keep(self.board_rows())
+        self._wake.set()
 
     def close(self) -> None:
         """Stop the ticker and close the model."""
@@ -211,18 +217,25 @@ class Panel:
         self.hub.rows = [row.payload() for row in rows[:_KEPT_ROWS]]
 
     def _send(self, content: dict[str, Any]) -> None:
-        if not self._closing.is_set():
-            self.hub.send(content)
+        # One thread speaks for all: answers come on the engine's thread, which knows no kernel.
+        self._outbox.append(content)
+        if threading.current_thread() is not self._thread:  # its own ticks must keep their pace
+            self._wake.set()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            self.hub.send(self._outbox.popleft())
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 self.tick(self.board_rows())
+                self._flush()
             except Exception:  # a broken tick must not end the panel
                 log.debug("a tick of the panel failed", exc_info=True)
             slow = 1.0 if self._hidden else 1.0 / self._hz
-            self._wake.wait(slow if self._was_active else max(slow, 0.5))
-            self._wake.clear()
+            if self._wake.wait(slow if self._was_active else max(slow, 0.5)):
+                self._wake.clear()
 
     # -- from the page ------------------------------------------------------------------------
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:

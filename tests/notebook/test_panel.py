@@ -1,0 +1,176 @@
+"""The panel without a browser: what it sends, when, and what a saved notebook keeps of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ossmp_jupyter.notebook.panel import Hub, Panel
+from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+
+
+def row(identity: str, percent: float = 0.0, state: str = "uploading", **more: Any) -> Row:
+    return Row(
+        id=identity, upload_id="ID" + identity, name=f"{identity}.bin", address=f"oss://b/{identity}",
+        state=state, words=state, percent=percent, size="1 / 2", can=more.pop("can", "ALP"), **more,
+    )  # fmt: skip
+
+
+class Stage:
+    """A panel whose rows the test decides, and the messages it sent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[tuple[float, dict[str, Any]]] = []
+        self.rows: list[Row] = []
+        self.acted: list[tuple[str, str, int]] = []
+        self.rested = 0
+        monkeypatch.setattr(Hub, "send", lambda _, content: self.sent.append((time.monotonic(), content)))
+        self.panel = Panel(lambda: list(self.rows), self._act, hz=10, at_rest=self._rest)
+
+    def _act(self, panel: Panel, verb: str, upload: str, page: int) -> None:
+        if verb == "explode":
+            raise ValueError("it exploded")
+        self.acted.append((verb, upload, page))
+
+    def _rest(self) -> None:
+        self.rested += 1
+
+    def messages(self, kind: str = "rows") -> list[dict[str, Any]]:
+        return [content for _, content in list(self.sent) if content["t"] == kind]
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + 10
+        while not true():
+            assert time.monotonic() < end, what
+            time.sleep(0.01)
+
+    def click(self, **content: Any) -> None:
+        self.panel.hub._handle_custom_msg(content, [])
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    stage = Stage(monkeypatch)
+    yield stage
+    stage.panel.close()
+
+
+def test_only_changed_rows_travel(stage: Stage) -> None:
+    stage.rows = [row("u2"), row("u1")]
+    stage.panel.start()
+    stage.until(stage.messages, "nothing sent")
+    first = stage.messages()[0]
+    assert first["order"] == ["u2", "u1"]
+    assert [r["id"] for r in first["rows"]] == ["u2", "u1"]
+    stage.rows = [row("u2", 50.0), row("u1")]
+    stage.until(lambda: len(stage.messages()) >= 2, "the change was not sent")
+    second = stage.messages()[1]
+    assert [r["id"] for r in second["rows"]] == ["u2"]
+    assert "order" not in second
+
+
+def test_twenty_uploads_make_one_message_per_tick(stage: Stage) -> None:
+    start = time.monotonic()
+    stage.panel.start()
+    for step in range(100):
+        stage.rows = [row(f"u{i}", float(step)) for i in range(20)]
+        time.sleep(0.01)
+    ticks = (time.monotonic() - start) * 10
+    assert 3 <= len(stage.messages()) <= ticks + 2
+
+
+def test_a_heartbeat_while_nothing_changes(stage: Stage) -> None:
+    stage.rows = [row("u1")]
+    stage.panel.start()
+    stage.until(lambda: len(stage.messages()) >= 2, "no heartbeat")
+    assert stage.messages()[1]["rows"] == []
+    assert stage.messages()[1]["active"]
+    assert stage.sent[1][0] - stage.sent[0][0] >= 1.9
+
+
+def test_at_rest_nothing_is_sent_and_the_last_state_is_kept(stage: Stage) -> None:
+    stage.rows = [row("u1")]
+    stage.panel.start()
+    stage.until(stage.messages, "nothing sent")
+    stage.rows = [row("u1", 100.0, "done", can="")]
+    stage.until(lambda: stage.rested, "not at rest")
+    assert stage.panel.hub.rows[0]["state"] == "done"
+    count = len(stage.messages())
+    assert not stage.messages()[-1]["active"]
+    time.sleep(2.5)
+    assert len(stage.messages()) == count
+
+
+def test_hello_brings_everything(stage: Stage) -> None:
+    stage.rows = [row("u1", 100.0, "done", can="")]
+    stage.panel.start()
+    stage.until(stage.messages, "nothing sent")
+    assert not stage.panel.seen.is_set()
+    stage.click(t="hello")
+    assert stage.panel.seen.is_set()
+    stage.until(lambda: len(stage.messages()) == 2, "no answer to hello")
+    assert [r["id"] for r in stage.messages()[1]["rows"]] == ["u1"]
+    assert stage.messages()[1]["order"] == ["u1"]
+
+
+def test_clicks_reach_the_engine_and_errors_the_status_line(stage: Stage) -> None:
+    stage.panel.start()
+    stage.click(t="do", do="parts", id="u1", page=2)
+    assert stage.acted == [("parts", "u1", 2)]
+    stage.click(t="do", do="explode", id="u1")
+    stage.click(t="do", do="parts", id="u1", page="many")
+    stage.click(t="unheard of")
+    stage.click(t=None)
+    stage.until(lambda: len(stage.messages("say")) == 2, "the error was lost")
+    assert all(said["bad"] for said in stage.messages("say"))
+    assert stage.messages("say")[0]["text"] == "it exploded"
+
+
+def test_a_broken_tick_does_not_end_the_panel(stage: Stage) -> None:
+    stage.rows = None  # type: ignore[assignment]
+    stage.panel.start()
+    time.sleep(0.3)
+    stage.rows = [row("u1")]
+    stage.until(stage.messages, "the ticker died")
+
+
+def test_views_show_their_rows_and_share_one_script(stage: Stage) -> None:
+    stage.rows = [row("u2"), row("u1")]
+    one, everything = stage.panel.view(["u1"]), stage.panel.view()
+    assert [r.id for r in one.shown()] == ["u1"]
+    assert [r.id for r in everything.shown()] == ["u2", "u1"]
+    data, _ = one._repr_mimebundle_() or ({}, {})
+    assert data["text/plain"] == text_table([row("u1")])
+    assert data["text/html"] == html_table([row("u1")])
+    assert "application/vnd.jupyter.widget-view+json" in data
+    # a saved notebook carries the script once, and each view
+    assert len(Hub._esm) < 8000
+    assert len(str(one.get_state())) < 1500
+
+
+def test_closing_ends_the_thread(stage: Stage) -> None:
+    stage.panel.start()
+    thread = stage.panel._thread
+    assert thread is not None
+    stage.panel.close()
+    assert not thread.is_alive()
+    stage.panel.start()  # a late answer of the engine must not bring it back
+    assert stage.panel._thread is thread
+
+
+# ---------------------------------------------------------------------- the static tables
+def test_foreign_names_are_escaped_in_html() -> None:
+    evil = Row("u1", "", "<img src=x onerror=alert(1)>", "oss://b/<script>", "failed", "failed", 0.0, "1 B",
+               error="<b>bold</b>")  # fmt: skip
+    shown = html_table([evil])
+    for tag in ("<img", "<script", "<b>"):
+        assert tag not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_tables_without_uploads() -> None:
+    assert text_table([]) == "no uploads"
+    assert "no uploads" in html_table([])
