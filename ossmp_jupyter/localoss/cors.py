@@ -5,14 +5,9 @@ from __future__ import annotations
 from ossmp_jupyter.localoss.call import Answer
 from ossmp_jupyter.localoss.errors_xml import Refused
 from ossmp_jupyter.localoss.request import Head
+from ossmp_jupyter.oss.cors import EXPOSED_HEADERS, METHODS
 
 __all__ = ["cors_headers", "preflight"]
-
-_METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
-_EXPOSED = (
-    "ETag, x-oss-request-id, x-oss-hash-crc64ecma, x-oss-version-id, x-oss-next-append-position, "
-    "x-oss-server-side-encryption, x-oss-ec, x-oss-err, Date"
-)
 
 
 def cors_headers(head: Head) -> dict[str, str]:
@@ -22,7 +17,7 @@ def cors_headers(head: Head) -> dict[str, str]:
         return {}
     return {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": _EXPOSED,
+        "Access-Control-Expose-Headers": ", ".join(EXPOSED_HEADERS),
         "Vary": "Origin",
     }
 
@@ -38,7 +33,7 @@ def preflight(head: Head) -> Answer:
     method = head.headers.get("access-control-request-method")
     if "origin" not in head.headers or not method:
         raise Refused("BadRequest")
-    if method not in _METHODS:
+    if method not in METHODS:
         raise Refused("AccessForbidden")
     headers = {"Access-Control-Allow-Methods": method, "Access-Control-Max-Age": "600"}
     if asked := head.headers.get("access-control-request-headers"):

@@ -209,6 +209,8 @@ class Exchange:
             headers["Content-Length"] = str(call.length)
         else:
             headers["Transfer-Encoding"] = "chunked"
+        if connection.request_payer:
+            headers["x-oss-request-payer"] = "requester"
         headers |= self._signature(call, headers, credentials)
         timeout = httpx.Timeout(connection.timeout, connect=connection.connect_timeout)
         try:
@@ -345,7 +347,7 @@ def _transport_error(error: Exception, host: str, operation: str, connection: Co
         return TransportError(
             f"the TLS certificate of {host} is not trusted",
             retryable=False,
-            hint="check the endpoint, or set SSL_CERT_FILE to your organisation's certificates",
+            hint="check the endpoint, or name your organisation's certificates: ca_file=... or SSL_CERT_FILE",
         )
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
         return TransportError(

@@ -46,6 +46,10 @@ class Connection:
         The User-Agent header.
     identity : str
         Names the service in journals; the endpoint's canonical text unless given.
+    ca_file : str, optional
+        Certificates of the authorities to trust, instead of the usual ones.
+    request_payer : bool
+        Say in every request that its sender pays, for buckets that want it so.
 
     Examples
     --------
@@ -64,6 +68,8 @@ class Connection:
     connect_timeout: float = 10.0
     user_agent: str = ""
     identity: str = ""
+    ca_file: str | None = None
+    request_payer: bool = False
 
     def __post_init__(self) -> None:
         if not self.user_agent:
@@ -96,6 +102,8 @@ def connect(
     dualstack: bool = False,
     user_agent: str | None = None,
     identity: str | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+    request_payer: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> Connection:
     """Describe a connection; nothing is sent yet.
@@ -120,8 +128,8 @@ def connect(
         Signature version.
     timeout, connect_timeout : float, optional
         Seconds.
-    user_agent, identity : str, optional
-        See :class:`Connection`.
+    user_agent, identity, ca_file, request_payer : optional
+        See :class:`Connection`. The variable ``SSL_CERT_FILE`` does what ``ca_file`` does.
     environ : mapping, optional
         Instead of the process's environment variables.
 
@@ -175,7 +183,18 @@ def connect(
         connect_timeout,
         user_agent or "",
         identity or "",
+        _ca_file(ca_file),
+        request_payer,
     )
+
+
+def _ca_file(path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    full = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    if not os.path.isfile(full):
+        raise InputError(f"there is no file {full}", hint="name a PEM file with the authorities to trust")
+    return full
 
 
 def _seconds(name: str, value: object) -> float:

@@ -1,4 +1,4 @@
-"""The single calls of :class:`~ossmp_jupyter.transfer.client.OSSClient`: one REST request each, or one listing."""
+"""The single calls of ``OSSClient``: one REST request each, or one listing over all its pages."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class OSSClient(ClientCalls):
     **settings
         Whatever :func:`ossmp_jupyter.oss.connection.connect` takes: ``access_key_id``,
         ``access_key_secret``, ``security_token``, ``credentials``, ``profile``, ``signature``,
-        ``timeout``, ``cname``, ``path_style``, ``internal``, ``accelerate`` and ``dualstack``.
+        ``timeout``, ``cname``, ``path_style``, ``internal``, ``accelerate``, ``dualstack``, ``ca_file``.
 
     Examples
     --------
@@ -73,6 +73,8 @@ class OSSClient(ClientCalls):
     ) -> None:
         if connection is None:
             connection = connect(**settings) if settings else current_connection()
+        if verify is True and connection.ca_file is not None:
+            verify = connection.ca_file
         self.connection = connection
         self._http: httpx.AsyncClient = make_http_client(connection, verify=verify, trust_env=trust_env)
         self._rest = RestClient(connection, self._http)
