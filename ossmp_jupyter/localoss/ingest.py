@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from pathlib import Path
 from ossmp_jupyter.localoss.call import Call
 from ossmp_jupyter.localoss.config import Checksums
 from ossmp_jupyter.localoss.errors_xml import Refused, invalid_argument
+from ossmp_jupyter.localoss.pace import Pace, PaceGate
 from ossmp_jupyter.oss.checksum import crc64
 
 __all__ = ["Received", "check_length", "receive"]
+
+_LEAST_TRAFFIC, _MOST_TRAFFIC = 819_200, 838_860_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,18 @@ def _wanted_md5(call: Call) -> bytes | None:
     return wanted
 
 
+def _limit_traffic(call: Call) -> None:
+    """Obey ``x-oss-traffic-limit``: bits per second, of this request alone."""
+    name = "x-oss-traffic-limit"
+    text = call.head.headers.get(name, call.head.parameter(name))
+    if text is None:
+        return
+    if not re.fullmatch(r"[0-9]{1,12}", text) or not _LEAST_TRAFFIC <= int(text) <= _MOST_TRAFFIC:
+        raise invalid_argument("The value of x-oss-traffic-limit is not valid.", name, text)
+    call.wire.narrow()
+    call.body.gates.append(PaceGate(Pace(int(text) // 8)))
+
+
 @contextlib.contextmanager
 def receive(call: Call, largest: int) -> Iterator[Received]:
     """Receive the body into a temporary file; whoever does not move the file away leaves nothing behind.
@@ -77,6 +93,7 @@ def receive(call: Call, largest: int) -> Iterator[Received]:
         raise invalid_argument(
             "The x-oss-hash-crc64ecma header is not a number.", "x-oss-hash-crc64ecma", wanted_crc
         )
+    _limit_traffic(call)
     file = call.store.temp_file()
     try:
         received = _receive_to(call, file, largest, with_md5=wanted_md5 is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "PaceGate"]
 
 _TICK = 0.005
 _BURST = 0.02
@@ -47,3 +47,17 @@ class Pace:
         if delay > 0:
             time.sleep(delay)
         return granted
+
+
+class PaceGate:
+    """A speed limit in the way of one body."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
+    def before(self, position: int, wanted: int) -> int:
+        """Wait for a turn."""
+        return self._pace.take(wanted)
+
+    def after(self, position: int, data: memoryview) -> None:
+        """Nothing to see."""

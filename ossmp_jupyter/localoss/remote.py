@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ossmp_jupyter.errors import InputError, OssmpError, TransportError
@@ -189,11 +189,15 @@ def spawn(
         finally:
             timer.cancel()
         if not line:
-            process.wait()
-            errors.seek(0)
-            words = errors.read().decode("utf-8", "replace").strip().splitlines()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            raise OssmpError(f"the embedded OSS did not start: {words[-1] if words else 'it gave no reason'}")
+            raise _failed_start(process, errors)
     return process, json.loads(line)
+
+
+def _failed_start(process: subprocess.Popen[bytes], errors: IO[bytes]) -> OssmpError:
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    errors.seek(0)
+    words = errors.read().decode("utf-8", "replace").strip().splitlines()
+    return OssmpError(f"the embedded OSS did not start: {words[-1] if words else 'it gave no reason'}")

@@ -79,7 +79,7 @@ def parse_head(raw: bytes) -> Head:
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name) or b"\x00" in value:
             raise bad
-        known, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
+        known, text = sys.intern(name.decode("ascii").lower()), value.strip(b" \t").decode("latin-1")
         if known in headers:
             if known in ("content-length", "host", "authorization") and headers[known] != text:
                 raise bad

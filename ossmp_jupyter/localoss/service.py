@@ -20,7 +20,7 @@ from ossmp_jupyter.localoss.cors import cors_headers, preflight
 from ossmp_jupyter.localoss.errors_xml import DropConnection, Refused, error_header, error_xml
 from ossmp_jupyter.localoss.faults import FaultPlan, Kind
 from ossmp_jupyter.localoss.journal import Journal
-from ossmp_jupyter.localoss.pace import Pace
+from ossmp_jupyter.localoss.pace import Pace, PaceGate
 from ossmp_jupyter.localoss.request import Body, Head, Wire, join_headers, parse_head
 from ossmp_jupyter.localoss.router import HANDLERS, check_names, route
 from ossmp_jupyter.localoss.store import Store
@@ -29,19 +29,6 @@ __all__ = ["Service"]
 
 _BODILESS = (204, 304)
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE, errno.ENOENT)
-
-
-class _PaceGate:
-    """The server-wide speed limit, in the way of one body."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-
-    def before(self, position: int, wanted: int) -> int:
-        return self._pace.take(wanted)
-
-    def after(self, position: int, data: memoryview) -> None:
-        """Nothing to see."""
 
 
 class Service:
@@ -94,7 +81,7 @@ class Service:
         call = Call(head, body, wire, self.store, self.settings)
         if self.pace.rate is not None:
             wire.narrow()
-        body.gates.append(_PaceGate(self.pace))
+        body.gates.append(PaceGate(self.pace))
         return self._serve_call(call)
 
     def _serve_call(self, call: Call) -> bool:

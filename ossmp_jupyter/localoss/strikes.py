@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ossmp_jupyter.localoss.call import Answer, Call, Operation
 from ossmp_jupyter.localoss.errors_xml import DropConnection, Refused
 from ossmp_jupyter.localoss.faults import Kind, Rule, Strike
-from ossmp_jupyter.localoss.pace import Pace
+from ossmp_jupyter.localoss.pace import Pace, PaceGate
 from ossmp_jupyter.localoss.request import Wire
 from ossmp_jupyter.oss.checksum import crc64
 
@@ -31,17 +31,6 @@ class _AtByte:
         self._done = True
         self._action()
         return wanted
-
-    def after(self, position: int, data: memoryview) -> None:
-        """Nothing to see."""
-
-
-class _Slow:
-    def __init__(self, bandwidth: int) -> None:
-        self._pace = Pace(bandwidth)
-
-    def before(self, position: int, wanted: int) -> int:
-        return self._pace.take(wanted)
 
     def after(self, position: int, data: memoryview) -> None:
         """Nothing to see."""
@@ -75,7 +64,7 @@ def before(call: Call) -> None:
                 call.skew += rule.seconds
             case Kind.SLOW:
                 call.wire.narrow()
-                call.body.gates.append(_Slow(rule.bandwidth or 1024))
+                call.body.gates.append(PaceGate(Pace(rule.bandwidth or 1024)))
             case Kind.ANSWER_NO_APPLY:
                 call.apply = False
             case Kind.CORRUPT_PART if rule.where == "transit":

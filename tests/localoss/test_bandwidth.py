@@ -84,3 +84,18 @@ def test_the_senders_see_the_limit_soon() -> None:
                 except BlockingIOError:
                     time.sleep(0.005)
         assert sent < 8 * MIB
+
+
+def test_the_traffic_limit_of_one_request() -> None:
+    """``x-oss-traffic-limit`` counts bits, and 819,200 of them at least."""
+    with LocalOSS() as oss:
+        client = Client(oss)
+        begun = time.monotonic()
+        body = bytes(60_000)
+        assert client.request("PUT", "k", body=body, headers={"x-oss-traffic-limit": "819200"}).status == 200
+        assert time.monotonic() - begun > 0.5
+        upload_id = client.initiate("k")
+        for bad in ("819199", "838860801", "1MB", ""):
+            reply = client.part("k", upload_id, 1, b"x", headers={"x-oss-traffic-limit": bad})
+            assert (reply.code, reply.tag("ArgumentName")) == ("InvalidArgument", "x-oss-traffic-limit")
+        client.connection.close()
