@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import ssl
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -156,7 +157,11 @@ class OSSClient(ClientCalls):
             self.connection, file, name, checkpoint=checkpoint, parallel=parallel, part_size=part_size,
             progress=progress, meta=meta, mime=mime, headers=headers, callback=callback, **options,
         )  # fmt: skip
-        return await UploadTask(self.rest_with(timeout), request).run()
+        task = UploadTask(self.rest_with(timeout), request)
+        result = await task.run()
+        if task.warning:
+            warnings.warn(task.warning, stacklevel=2)
+        return result
 
     async def put(
         self,

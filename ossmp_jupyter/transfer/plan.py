@@ -63,6 +63,19 @@ class Plan:
         """Number of parts; an empty source has one empty part."""
         return max(1, -(-self.size // self.part_size))
 
+    def warning(self) -> str | None:
+        """Say that the part size is not the one that was asked for.
+
+        Examples
+        --------
+        >>> make_plan(2_000_000_000, part_size="100KiB").warning()
+        'the parts are 256.0 KiB large: with those asked for, the upload would have more than 10,000'
+        """
+        if not self.raised:
+            return None
+        size = format_size(self.part_size)
+        return f"the parts are {size} large: with those asked for, the upload would have more than 10,000"
+
     def part(self, number: int) -> PartRange:
         """The range of one part.
 
