@@ -88,6 +88,7 @@ _SENTENCES = {
     "(RequestTimeTooSkewed)",
 }
 _ALWAYS_DENIED = "ask for the permission oss:{action}, or check the bucket's policy"
+_ON_UPLOADS = {"UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"}
 _ACTIONS = {
     "InitiateMultipartUpload": "PutObject",
     "UploadPart": "PutObject",
@@ -169,7 +170,9 @@ def _without_body(
     code = {304: "NotModified", 412: "PreconditionFailed"}.get(status, f"HTTP{status}")
     if status == 404:
         bucket_is_missing = headers.get("x-oss-ec", "").startswith("0015-")
-        code = "NoSuchBucket" if bucket_is_missing or "Bucket" in asked.operation else "NoSuchKey"
+        code = "NoSuchUpload" if asked.operation in _ON_UPLOADS else "NoSuchKey"
+        if bucket_is_missing or "Bucket" in asked.operation:
+            code = "NoSuchBucket"
     elif status == 403:
         code = "AccessDenied"
     return {"Code": code}

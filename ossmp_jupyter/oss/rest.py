@@ -267,6 +267,7 @@ class RestClient:
     async def head_object(self, bucket: str, key: str) -> HeadResult:
         """Read an object's headers and metadata."""
         answer = await self._object("HeadObject", "HEAD", bucket, key)
+        required_etag(answer, "HeadObject")
         return head_of(answer.headers)
 
     async def get_object(self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None) -> bytes:

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 MAX_XML_BYTES = 10 * 1024 * 1024
+_NOT_OSS = "check that the endpoint is OSS's own, and that no login page or proxy is in the way"
 
 
 def unquote_etag(etag: str) -> str:
@@ -134,10 +135,12 @@ def parse_xml(data: bytes, *roots: str) -> XmlNode:
     try:
         root = fromstring(data, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise NotOSS("the answer is not XML") from error
+        raise NotOSS(
+            f"the answer is not XML, let alone the {roots[0]} that was asked for", hint=_NOT_OSS
+        ) from error
     node = XmlNode(root)
     if node.tag not in roots:
-        raise NotOSS(f"the answer is a {node.tag[:40]!r} document instead of {roots[0]!r}")
+        raise NotOSS(f"the answer is a {node.tag[:40]!r} document instead of {roots[0]!r}", hint=_NOT_OSS)
     return XmlNode(root, node.text("EncodingType").strip().lower() == "url")
 
 

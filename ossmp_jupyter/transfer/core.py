@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, OssmpError
+from ossmp_jupyter.errors import (
+    CredentialsError,
+    CredentialsExpired,
+    ObjectReplaced,
+    OssmpError,
+)
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.messages import HeadResult, InitiateResult
@@ -96,7 +101,13 @@ class UploadCore(ABC):
 
     def warning(self) -> str | None:
         """Something the user should know that did not stop the upload."""
-        return self._journal.warning or (self.callbacks.error if self.callbacks else None)
+        plan = self.board.plan
+        words = (
+            plan.warning() if isinstance(plan, Plan) else None,
+            self._journal.warning,
+            self.callbacks.error if self.callbacks else None,
+        )
+        return "; ".join(word for word in words if word) or None
 
     def close(self) -> None:
         """Let go of source and journal."""
@@ -114,7 +125,7 @@ class UploadCore(ABC):
 
     def renew(self, connection: Connection) -> None:
         """Go on with the credentials of another connection to the same service."""
-        self._rest.use(connection)
+        self._rest.use(dataclasses.replace(connection, timeout=self._rest.connection.timeout))
         self._renewed.set()
 
     @abstractmethod
@@ -235,14 +246,23 @@ class UploadCore(ABC):
         request, upload_id = self.request, self.upload_id
         assert upload_id is not None
         self._enter(State.COMPLETING)
-        expected = outcomes.expected_of(request.bucket, request.key, self.board.parts_in_order())
+        sent = self.board.parts_in_order()
+        parts = await outcomes.stored_parts(self._rest, request, upload_id, sent, self._retrier)
+        expected = outcomes.expected_of(request.bucket, request.key, parts)
         headers = request.options.for_complete()
+        repeated = False
         while True:
             try:
                 done = await outcomes.complete(self._rest, upload_id, expected, headers, self._retrier)
                 return await self._verify(expected, done)
             except (CredentialsError, CredentialsExpired) as error:
                 await self._need_credentials(error)
+            except ObjectReplaced:
+                # Complete was answered with success; if the upload is still there, nothing was done.
+                if repeated or not await outcomes.is_open(self._rest, upload_id, expected, self._retrier):
+                    raise
+                repeated = True
+                self._enter(State.COMPLETING)
 
     async def _verify(self, expected: outcomes.Expected, done: outcomes.Outcome) -> UploadResult:
         self._enter(State.VERIFYING)

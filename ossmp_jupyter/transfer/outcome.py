@@ -9,11 +9,15 @@ our parts)? Only then is success or failure reported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ossmp_jupyter.errors import (
     AccessDenied,
+    AlreadyExists,
     CallbackFailed,
     IntegrityError,
     NoSuchKey,
@@ -26,16 +30,30 @@ from ossmp_jupyter.errors import (
     UploadAborted,
 )
 from ossmp_jupyter.oss.checksum import crc64_combine, multipart_etag
-from ossmp_jupyter.oss.messages import CompleteResult, HeadResult
+from ossmp_jupyter.oss.messages import HeadResult, PartInfo
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.request import UploadRequest
+from ossmp_jupyter.transfer.resume import fetch_parts
 from ossmp_jupyter.transfer.retry import Retrier
+from ossmp_jupyter.units import MIB
 
-__all__ = ["Expected", "Outcome", "check_crc", "complete", "expected_of", "put", "verify"]
+__all__ = [
+    "Expected",
+    "Outcome",
+    "check_crc",
+    "check_stored",
+    "complete",
+    "expected_of",
+    "is_open",
+    "put",
+    "stored_parts",
+    "verify",
+]
 
 _TRIES = 10
+_DIGEST_BELOW = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +115,131 @@ def check_crc(theirs: int | None, ours: int | None, request_id: str) -> None:
     if theirs is not None and theirs != ours:
         raise IntegrityError(
             "the server received other bytes than were sent (CRC-64 differs)",
-            hint="the part is sent again",
+            hint="the line or a proxy damages what passes; run the upload again, or take another way",
             request_id=request_id,
             retryable=True,
         )
 
 
-async def put(rest: RestClient, request: UploadRequest, body: PartBody) -> Outcome:
-    """Send a whole source by PutObject, once."""
+async def put(rest: RestClient, request: UploadRequest, body: PartBody, *, repeated: bool = False) -> Outcome:
+    """Send a whole source by PutObject, once; ``repeated`` says that an answer may have been lost before.
+
+    Up to 64 MiB its MD5 goes along: what is damaged under way is refused and never stands at the key.
+    """
+    headers = request.options.for_put()
+    if body.length <= _DIGEST_BELOW:
+        headers["Content-MD5"] = await asyncio.to_thread(_md5, body)
     try:
-        answer = await rest.put_object(
-            request.bucket, request.key, body, length=body.length, headers=request.options.for_put()
-        )
+        answer = await rest.put_object(request.bucket, request.key, body, length=body.length, headers=headers)
     except CallbackFailed as error:
         return Outcome(etag="", callback_error=str(error), request_id=error.request_id or "")
+    except AlreadyExists:
+        found = await _own_put(rest, request, body) if repeated else None
+        if found is None:
+            raise
+        return found
     check_crc(answer.crc64, body.crc64, answer.request_id)
     return Outcome(answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id)
+
+
+async def _own_put(rest: RestClient, request: UploadRequest, body: PartBody) -> Outcome | None:
+    """The object that stands in the way of a repeated PutObject, if it is the one the first try made."""
+    head = await rest.head_object(request.bucket, request.key)
+    await asyncio.to_thread(_read_through, body)
+    if head.size != body.length or head.crc64 != body.crc64:
+        return None
+    return Outcome(head.etag, head.crc64, head.version_id, request_id=head.request_id)
+
+
+def _read_through(body: PartBody) -> None:
+    for _ in body.blocks(memoryview(bytearray(MIB))):
+        pass
+
+
+def _md5(body: PartBody) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    buffer = memoryview(bytearray(min(body.length, MIB)))
+    at = 0
+    while at < body.length:
+        count = body.source.read_into(body.offset + at, buffer[: body.length - at])
+        if not count:
+            break  # the lane will notice that the source became shorter
+        digest.update(buffer[:count])
+        at += count
+    return base64.b64encode(digest.digest()).decode()
+
+
+async def stored_parts(
+    rest: RestClient,
+    request: UploadRequest,
+    upload_id: str,
+    sent: Sequence[CheckpointPart],
+    retrier: Retrier,
+) -> Sequence[CheckpointPart]:
+    """Look at what the server holds: now a part that is wrong can be sent again, after Complete it cannot.
+
+    Raises
+    ------
+    IntegrityError
+        See :func:`check_stored`.
+    """
+    try:
+        stored = await retrier.run(
+            "ListParts", lambda: fetch_parts(rest, request.bucket, request.key, upload_id)
+        )
+    except NoSuchUpload:
+        return sent  # Complete finds out what became of it
+    except AccessDenied as error:
+        if type(error) is not AccessDenied:
+            raise
+        return sent  # these credentials may not look
+    return check_stored(stored, sent, upload_id)
+
+
+async def is_open(rest: RestClient, upload_id: str, expected: Expected, retrier: Retrier) -> bool:
+    """Whether the upload certainly still exists."""
+    try:
+        await retrier.run(
+            "ListParts", lambda: rest.list_parts(expected.bucket, expected.key, upload_id, max_parts=1)
+        )
+    except OssmpError:
+        return False
+    return True
+
+
+def check_stored(
+    stored: Iterable[PartInfo], sent: Sequence[CheckpointPart], upload_id: str
+) -> list[CheckpointPart]:
+    """Compare the parts that the server holds with those that were sent, before anything is published.
+
+    Returns
+    -------
+    list of CheckpointPart
+        The parts with the ETags that the server has for them.
+
+    Raises
+    ------
+    IntegrityError
+        With the code InvalidPart, if a part is missing or holds other bytes.
+    """
+    held = {part.part_number: part for part in stored}
+    checked = []
+    for part in sent:
+        found = held.get(part.number)
+        same = found is not None and found.size == part.size
+        if same and found is not None and found.crc64 is not None:
+            same = found.crc64 == part.crc64
+        elif same and found is not None:
+            same = found.etag.upper() == part.etag.upper()
+        if not same or found is None:
+            raise IntegrityError(
+                f"the server holds {'other bytes' if found else 'nothing'} as part {part.number} "
+                f"of upload {upload_id}",
+                hint="nothing was published; run the upload again, it sends what is missing",
+                code="InvalidPart",
+            )
+        checked.append(replace(part, etag=found.etag))
+    return checked
 
 
 async def complete(
@@ -148,7 +275,9 @@ async def complete(
                 raise
             problem = error
         else:
-            return _outcome_of(answer, expected)
+            return Outcome(
+                answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id
+            )
         found = await _resolve(rest, upload_id, expected, retrier, problem)
         if found is not None:
             return found
@@ -159,16 +288,6 @@ async def complete(
     problem.message = f"CompleteMultipartUpload failed after {_TRIES} attempts: {problem.message}"
     problem.hint = "all parts are stored; run the upload again and only the last step is repeated"
     raise problem
-
-
-def _outcome_of(answer: CompleteResult, expected: Expected) -> Outcome:
-    if answer.crc64 is not None and answer.crc64 != expected.crc64:
-        raise IntegrityError(
-            f"the server assembled other bytes than were sent to {expected.address}",
-            hint="the object there is wrong; run the upload again with --fresh",
-            request_id=answer.request_id,
-        )
-    return Outcome(answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id)
 
 
 async def _resolve(
@@ -212,6 +331,8 @@ async def verify(
     """
     try:
         head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
+        if not expected.is_met_by(head):  # look twice before saying that it is somebody else's
+            head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
     except NoSuchKey:
         raise ObjectReplaced(
             f"{expected.address} was published and is gone already: somebody deleted it",
@@ -226,6 +347,12 @@ async def verify(
         return head.crc64 == expected.crc64, head
     if outcome.crc64 is None and head.crc64 is None and head.size == expected.size and expected.etag is None:
         return False, head
+    if outcome.crc64 is not None and outcome.crc64 != expected.crc64:
+        raise IntegrityError(
+            f"the server assembled other bytes than were sent to {expected.address}",
+            hint="the object there is wrong; run the upload again, it sends everything anew",
+            request_id=outcome.request_id,
+        )
     raise ObjectReplaced(
         f"the object at {expected.address} is not what was uploaded: {_difference(expected, head)}",
         hint="another writer may have replaced it; run the upload again if yours shall be there",

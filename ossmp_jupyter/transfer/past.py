@@ -140,7 +140,8 @@ async def already_published(
     except NotFound:
         return None
     if receipt is not None:
-        same = head.etag == receipt.etag and receipt.last_modified in (_stamp(head), "")
+        content = head.etag == receipt.etag or head.crc64 == receipt.crc64
+        same = content and receipt.last_modified in (_stamp(head), "")
     else:
         parts = sorted(record.parts.values(), key=lambda part: part.number)
         same = head.etag.upper() == multipart_etag(part.etag for part in parts)

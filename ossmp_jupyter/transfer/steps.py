@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from ossmp_jupyter.errors import NoSuchUpload, ServerError, SourceChanged
+from ossmp_jupyter.errors import IntegrityError, NoSuchUpload, ServerError, SourceChanged
 from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.transfer import outcome as outcomes
 from ossmp_jupyter.transfer import past
@@ -52,7 +52,7 @@ class UploadSteps(UploadCore):
             await self._prove_source()
             try:
                 return await self._complete()
-            except ServerError as error:
+            except (IntegrityError, ServerError) as error:
                 if error.code != "InvalidPart" or repair == _REPAIRS - 1:
                     raise
                 # The server's parts are not what we remember: look again, send what is missing.
@@ -70,7 +70,12 @@ class UploadSteps(UploadCore):
         done: list[outcomes.Outcome] = []
 
         async def put() -> None:
-            done.append(await self._exchange(1, body, lambda: outcomes.put(self._rest, request, body)))
+            again = self._retrier.retries > 0
+            done.append(
+                await self._exchange(
+                    1, body, lambda: outcomes.put(self._rest, request, body, repeated=again)
+                )
+            )
 
         async def work() -> None:
             await self._retrier.run("PutObject", put)
@@ -94,6 +99,8 @@ class UploadSteps(UploadCore):
             self.upload_id = None
             return False
         self.upload_id = record.header.upload_id
+        # A checkpoint that the user gave is remembered even if the server cannot be asked now.
+        self._journal.begin(record.header, record.parts.values())
         try:
             agreed = await self._agree(plan, record.parts)
         except NoSuchUpload:
@@ -146,6 +153,7 @@ class UploadSteps(UploadCore):
     async def _report_published(self, record: Record, crc: int, head: HeadResult) -> UploadResult:
         """Say that an earlier run did it all; nothing travels."""
         self.board.lay_out(Plan(self.board.size, max(record.header.part_size, 1)))
+        self._call_back(None)
         self.board.published()
         self._enter(State.VERIFYING)
         receipt = record.receipt or past.receipt_of(head, self.board.size, crc, head.etag, time.time())

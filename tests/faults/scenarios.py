@@ -32,6 +32,8 @@ class Scenario:
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     in_memory: bool = False
     callback: str | None = None
+    requests: int = 9
+    """How many requests there are at least, up to 9: where the sample is taken from."""
 
     def start(self, run: Run) -> None:
         run.in_memory = self.in_memory
@@ -195,15 +197,15 @@ _STORED = {
 }
 
 SCENARIOS = (
-    Scenario("zero-bytes", 0),
-    Scenario("zero-bytes-in-parts", 0, options={"simple": False}),
-    Scenario("simple-put", 50_000),
-    Scenario("simple-put-of-300-kb", 300_000, options={"simple": True}),
-    Scenario("simple-put-over-an-older-object", 50_000, _older_object),
-    Scenario("1-part", PART),
-    Scenario("2-parts", 2 * PART),
-    Scenario("2-parts-and-a-byte", 2 * PART + 1),
-    Scenario("3-parts-from-memory", 2 * PART + 4_321, in_memory=True),
+    Scenario("zero-bytes", 0, requests=2),
+    Scenario("zero-bytes-in-parts", 0, requests=5, options={"simple": False}),
+    Scenario("simple-put", 50_000, requests=2),
+    Scenario("simple-put-of-300-kb", 300_000, requests=2, options={"simple": True}),
+    Scenario("simple-put-over-an-older-object", 50_000, _older_object, requests=2),
+    Scenario("1-part", PART, requests=5),
+    Scenario("2-parts", 2 * PART, requests=6),
+    Scenario("2-parts-and-a-byte", 2 * PART + 1, requests=7),
+    Scenario("3-parts-from-memory", 2 * PART + 4_321, in_memory=True, requests=7),
     Scenario("8-parts-one-at-a-time", 8 * PART, options={"parallel": 1}),
     Scenario("8-parts-many-at-a-time", 8 * PART - 5, options={"parallel": 16}),
     Scenario("64-parts", 64 * PART),
@@ -211,26 +213,26 @@ SCENARIOS = (
     Scenario("resume-without-journal", 6 * PART + 3, _half, _without_journal),
     Scenario("resume-edited", 6 * PART + 3, _half_edited),
     Scenario("resume-grown", 6 * PART + 3, _half_grown),
-    Scenario("resume-shrunk", 6 * PART + 3, _half_shrunk),
-    Scenario("resume-shrunk-to-simple", 6 * PART + 3, _half_shrunk_to_simple),
+    Scenario("resume-shrunk", 6 * PART + 3, _half_shrunk, requests=5),
+    Scenario("resume-shrunk-to-simple", 6 * PART + 3, _half_shrunk_to_simple, requests=4),
     Scenario("resume-replaced", 6 * PART + 3, _half_replaced),
     Scenario("fresh-over-a-half-done-one", 5 * PART, _half, lambda run: run.upload(fresh=True)),
-    Scenario("already-published", 5 * PART, _published),
+    Scenario("already-published", 5 * PART, _published, requests=1),
     Scenario("published-then-edited", 5 * PART, _published_then_edited),
-    Scenario("over-an-older-object", 4 * PART, _older_object),
-    Scenario("forbid-overwrite", 3 * PART, options={"forbid_overwrite": True}),
-    Scenario("forbid-overwrite-taken", 3 * PART, _taken, options={"forbid_overwrite": True}),
-    Scenario("meta-and-headers", 3 * PART, options=_STORED),
-    Scenario("callback", 2 * PART, callback="good"),
-    Scenario("callback-fails", 2 * PART, callback="bad"),
-    Scenario("progress-raises", 3 * PART, act=_with_progress),
-    Scenario("no-journal", 4 * PART, options={"checkpoint": False}),
+    Scenario("over-an-older-object", 4 * PART, _older_object, requests=8),
+    Scenario("forbid-overwrite", 3 * PART, requests=7, options={"forbid_overwrite": True}),
+    Scenario("forbid-overwrite-taken", 3 * PART, _taken, requests=1, options={"forbid_overwrite": True}),
+    Scenario("meta-and-headers", 3 * PART, requests=7, options=_STORED),
+    Scenario("callback", 2 * PART, callback="good", requests=6),
+    Scenario("callback-fails", 2 * PART, callback="bad", requests=6),
+    Scenario("progress-raises", 3 * PART, act=_with_progress, requests=7),
+    Scenario("no-journal", 4 * PART, requests=8, options={"checkpoint": False}),
     Scenario("pause-and-resume", 8 * PART, act=_paused),
-    Scenario("abort", 8 * PART, act=_aborted),
-    Scenario("abort-early", 3 * PART, act=_aborted_early),
-    Scenario("abort-over-an-older-object", 8 * PART, _older_object, _aborted),
+    Scenario("abort", 8 * PART, act=_aborted, requests=5),
+    Scenario("abort-early", 3 * PART, act=_aborted_early, requests=1),
+    Scenario("abort-over-an-older-object", 8 * PART, _older_object, _aborted, requests=5),
     Scenario("interrupt-and-run-again", 8 * PART, act=_interrupted),
-    Scenario("edited-while-sent", 6 * PART, act=_edited_while_sent),
-    Scenario("cut-while-sent", 6 * PART, _older_object, _cut_while_sent),
-    Scenario("grown-while-sent", 6 * PART, act=_grown_while_sent),
+    Scenario("edited-while-sent", 6 * PART, act=_edited_while_sent, requests=7),
+    Scenario("cut-while-sent", 6 * PART, _older_object, _cut_while_sent, requests=4),
+    Scenario("grown-while-sent", 6 * PART, act=_grown_while_sent, requests=7),
 )
