@@ -23,10 +23,10 @@ from ossmp_jupyter.errors import (
     NoSuchKey,
     NoSuchUpload,
     NotFound,
+    NotOSS,
     ObjectReplaced,
     OssmpError,
     ServerError,
-    TransportError,
     UploadAborted,
 )
 from ossmp_jupyter.oss.checksum import crc64_combine, multipart_etag
@@ -268,10 +268,8 @@ async def complete(
             return Outcome(
                 etag=expected.etag or "", callback_error=str(error), request_id=error.request_id or ""
             )
-        except (TransportError, NoSuchUpload) as error:
-            problem: OssmpError = error
-        except ServerError as error:
-            if not error.retryable:
+        except OssmpError as error:
+            if not error.retryable and not isinstance(error, NoSuchUpload | NotOSS):
                 raise
             problem = error
         else:
