@@ -26,7 +26,6 @@ from ossmp_jupyter.errors import (
     NotOSS,
     ObjectReplaced,
     OssmpError,
-    ServerError,
     UploadAborted,
 )
 from ossmp_jupyter.oss.checksum import crc64_combine, multipart_etag
