@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -116,7 +117,7 @@ class Panel:
     hz : float
         Ticks per second while something moves.
     at_rest : callable
-        Called on the ticker's thread whenever the last moving upload has come to rest.
+        Called on the ticker's thread on every tick while nothing moves.
     """
 
     def __init__(
@@ -158,11 +159,8 @@ class Panel:
             if self._closing.is_set():
                 return
             if self._thread is None or not self._thread.is_alive():
-                # ipykernel 7.0 finds no parent message in a thread without the cell's context
-                run = contextvars.copy_context().run
-                self._thread = threading.Thread(
-                    target=run, args=(self._run,), name="ossmp-panel", daemon=True
-                )
+                run = _in_context(self.hub, self._run)
+                self._thread = threading.Thread(target=run, name="ossmp-panel", daemon=True)
                 self._thread.start()
         self._wake.set()
 
@@ -211,7 +209,6 @@ class Panel:
             self._send(content)
         if finished:
             self._keep(rows)
-            self._at_rest()
 
     def _keep(self, rows: list[Row]) -> None:
         self.hub.rows = [row.payload() for row in rows[:_KEPT_ROWS]]
@@ -231,6 +228,8 @@ class Panel:
             try:
                 self.tick(self.board_rows())
                 self._flush()
+                if not self._was_active:
+                    self._at_rest()
             except Exception:  # a broken tick must not end the panel
                 log.debug("a tick of the panel failed", exc_info=True)
             slow = 1.0 if self._hidden else 1.0 / self._hz
@@ -254,6 +253,15 @@ class Panel:
                 self._wake.set()
         except Exception as error:
             self.say(str(error) or type(error).__name__, bad=True)
+
+
+def _in_context(hub: Hub, run: Callable[[], None]) -> Callable[[], None]:
+    # ipykernel 7.0 finds no parent message in a thread that lacks the cell's context. Later ones take
+    # the running cell's then, which is better: nbclient drops what belongs to an earlier cell.
+    kernel = getattr(hub.comm, "kernel", None)
+    if hasattr(kernel, "_shell_parent") and not hasattr(kernel, "_shell_context"):
+        return partial(contextvars.copy_context().run, run)
+    return run
 
 
 def _keep_subshell(hub: Hub) -> None:
