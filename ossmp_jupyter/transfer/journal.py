@@ -194,9 +194,18 @@ class Journal:
             return None
         try:
             with open(self.path, encoding="utf-8", errors="replace") as file:
-                return _read(file)
+                record = _read(file)
+                unreadable = record is None and os.fstat(file.fileno()).st_size > 0
         except OSError:
             return None
+        if unreadable:
+            self.warning = (
+                f"the notes of an earlier try in {self.path} cannot be read, so it starts from zero; "
+                "%oss_uploads shows what that try left on the server"
+            )
+        if record is None or record.receipt is not None or record.header.upload_id or record.header.lost:
+            return record
+        return None  # a killed PutObject
 
     def begin(self, header: Header, parts: Iterable[CheckpointPart] = ()) -> None:
         """Write the header and what is confirmed already; replaces the file in one step."""
@@ -356,6 +365,4 @@ def _read(lines: Iterable[str]) -> Record | None:
             if record is None:
                 return None
             continue  # torn or damaged line: the part it named is proved again or sent again
-    if record is None or record.receipt is not None or record.header.upload_id or record.header.lost:
-        return record
-    return None  # a killed PutObject
+    return record

@@ -1,0 +1,149 @@
+"""SIGKILL and SIGINT of a real process that uploads 64 parts, at random moments, run again each time.
+
+What must hold: nothing is asked of the user but to run again; what was confirmed is not sent again, beyond
+what the dead process had in flight; the object is the file, byte for byte; no upload is left on the server.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import PARALLEL, PARTS, Crashes
+
+EVERYTHING = os.environ.get("OSSMP_FAULT_RUNS") == "all"
+KILLS = 300 if EVERYTHING else 12
+UPLOADS = 60 if EVERYTHING else 4
+_EACH = KILLS // UPLOADS
+_START_SECONDS = 40.0
+
+
+def _wait_for_requests(crashes: Crashes, process: subprocess.Popen[str], count: int) -> None:
+    """Wait until the server has seen so many requests, or the process is gone."""
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and len(crashes.oss.journal()) < count:
+        assert time.monotonic() < deadline, "the uploader does nothing"
+        time.sleep(0.001)
+
+
+def _at_rest(crashes: Crashes) -> list[dict[str, Any]]:
+    while not all("seconds" in entry for entry in crashes.oss.journal()):
+        time.sleep(0.002)
+    return crashes.oss.journal(clear=True)
+
+
+def _sent(requests: list[dict[str, Any]]) -> collections.Counter[int]:
+    return collections.Counter(e["part_number"] for e in requests if e["operation"] == "UploadPart")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", range(UPLOADS))
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_killed_and_run_again(crashes: Crashes, how: signal.Signals, seed: int, record_property: Any) -> None:
+    chance = random.Random(f"{how}:{seed}")
+    crashes.oss.set_bandwidth("12MB/s")  # 6.5 MB: half a second, wide enough to be hit in the middle
+    kills = 0
+    for _ in range(_EACH):
+        process = crashes.start()
+        # Any moment: the first request, in the middle, at Complete, or after the end.
+        _wait_for_requests(crashes, process, chance.randint(1, PARTS + 4))
+        time.sleep(chance.uniform(0.0, 0.02))
+        if process.poll() is None:
+            kills += 1
+        before = {part["part_number"] for upload in crashes.uploads() for part in upload["parts"]}
+        process.send_signal(how)
+        out, err = process.communicate(timeout=30)
+        requests = _at_rest(crashes)
+        if how is signal.SIGINT and "interrupted" in out:
+            assert float(out.split("interrupted ")[1].split()[0]) <= 2.0, "the prompt came back late"
+            assert "Traceback" not in err, err
+        uploads = crashes.uploads()
+        assert len(uploads) <= 1, "a second upload was begun"
+        kept = {part["part_number"] for upload in uploads for part in upload["parts"]}
+        assert not uploads or before <= kept, "a stored part was lost"
+        assert all(count <= 2 for count in _sent(requests).values())
+    stored = {part["part_number"] for upload in crashes.uploads() for part in upload["parts"]}
+    crashes.oss.set_bandwidth(None)
+    process = crashes.start()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "done" in out, out + err
+    again = set(_sent(_at_rest(crashes))) & stored
+    assert len(again) <= PARALLEL, f"{len(again)} stored parts were sent again"
+    assert crashes.stored() == crashes.data
+    assert not crashes.uploads(), "an upload is left on the server"
+    record_property(
+        "fault-runs", (f"{how.name} of a 64-part upload", {"killed": kills, "too late": _EACH - kills})
+    )
+
+
+@pytest.mark.slow
+def test_killed_in_initiate(crashes: Crashes) -> None:
+    """The server has begun the upload, its ID never arrived: the next run clears it away."""
+    crashes.oss.set_faults([{"operation": "InitiateMultipartUpload", "kind": "stall", "at": 1}])
+    process = crashes.start()
+    _wait_for_requests(crashes, process, 1)
+    while not crashes.uploads():
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    lost = crashes.uploads()
+    assert len(lost) == 1 and not lost[0]["parts"]
+    process = crashes.start()
+    out, err = process.communicate(timeout=50)
+    assert "done" in out, out + err
+    assert crashes.stored() == crashes.data
+    assert not crashes.uploads(), "the upload of which no answer told is still there"
+
+
+@pytest.mark.slow
+def test_killed_in_complete(crashes: Crashes) -> None:
+    """Published, and killed before the answer: the next run says so and sends nothing."""
+    crashes.oss.set_faults([{"operation": "CompleteMultipartUpload", "kind": "stall", "at": 1}])
+    process = crashes.start()
+    deadline = time.monotonic() + _START_SECONDS
+    while f"{crashes.oss.bucket}/{crashes.key}" not in crashes.oss.snapshot()["objects"]:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    crashes.oss.journal(clear=True)
+    process = crashes.start()
+    out, err = process.communicate(timeout=50)
+    assert "done" in out, out + err
+    assert not _sent(_at_rest(crashes)), "a published object was sent again"
+    assert crashes.stored() == crashes.data and not crashes.uploads()
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_target(crashes: Crashes) -> None:
+    """One object, no orphan; the second says in one sentence that the first is at work."""
+    crashes.oss.set_bandwidth("4MB/s")
+    first = crashes.start()
+    _wait_for_requests(crashes, first, 4)
+    second = crashes.start()
+    out, err = second.communicate(timeout=40)
+    assert second.returncode == 1 and out.splitlines()[-1].startswith("UploadInUse: "), out + err
+    assert "\n" not in out.splitlines()[-1] and "Traceback" not in err
+    crashes.oss.set_bandwidth(None)
+    out, err = first.communicate(timeout=40)
+    assert "done" in out, out + err
+    assert crashes.stored() == crashes.data and not crashes.uploads()
+    assert max(_sent(_at_rest(crashes)).values()) == 1, "both sent parts"
+
+
+@pytest.mark.slow
+def test_two_processes_started_together(crashes: Crashes) -> None:
+    crashes.oss.set_bandwidth("12MB/s")
+    both = [crashes.start() for _ in range(2)]
+    outs = [process.communicate(timeout=40)[0] for process in both]
+    assert any("done" in out for out in outs), outs
+    assert all("done" in out or "UploadInUse: " in out for out in outs), outs
+    assert crashes.stored() == crashes.data and not crashes.uploads()
