@@ -100,7 +100,7 @@ class Actions:
 
     def _resume(self, panel: Panel, row: Row) -> None:
         resume_upload(self._board, row.id)
-        panel.say(f"Resuming {row.name}…", upload=row.id)
+        panel.say(f"Resumed {row.name}; what OSS holds already is kept.", upload=row.id)
         panel.start()
 
 

@@ -94,7 +94,8 @@ class PanelView(anywidget.AnyWidget):
     def shown(self) -> list[Row]:
         """The rows of this view as they are now."""
         rows = self._panel.board_rows()
-        return [row for row in rows if self.ids is None or row.id in self.ids]
+        chosen: list[str] | None = self.ids
+        return rows if chosen is None else [row for row in rows if row.id in chosen]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle: Any = super()._repr_mimebundle_(**kwargs)

@@ -162,7 +162,7 @@ def split_line(line: str) -> list[tuple[str, list[str]]]:
 
     Examples
     --------
-    >>> [word for word, held in split_line("'a b.bin' my\ data.bin --part-size 8MiB")]
+    >>> [word for word, held in split_line(r"'a b.bin' my\ data.bin --part-size 8MiB")]
     ['a b.bin', 'my data.bin', '--part-size', '8MiB']
     """
     text, held = _hold_braces(line)
