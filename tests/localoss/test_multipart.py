@@ -110,6 +110,7 @@ def test_complete_refuses_a_wrong_etag_and_names_it(client: Client) -> None:
         b"not xml",
         b"<CompleteMultipartUpload><Part>",
         b"<Other/>",
+        b"<Other><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></Other>",
         b"<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>",
         b"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>",
         b'<!DOCTYPE a [<!ENTITY b "c">]><CompleteMultipartUpload>&b;</CompleteMultipartUpload>',

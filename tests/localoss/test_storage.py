@@ -92,6 +92,16 @@ def test_unlisted_parts_are_discarded_at_complete(tmp_path: Path) -> None:
         assert len(files(tmp_path, "data")) == 1
 
 
+def test_a_replaced_part_gives_its_space_back(tmp_path: Path) -> None:
+    with LocalOSS(root=tmp_path) as oss:
+        client = Client(oss)
+        upload_id = client.initiate("k")
+        for body in (A, B, A):
+            client.part("k", upload_id, 1, body)
+        client.connection.close()
+        assert len(files(tmp_path, "data")) == 1
+
+
 def test_keys_cannot_name_paths(tmp_path: Path) -> None:
     root = tmp_path / "deep" / "root"
     with LocalOSS(root=root) as oss:
