@@ -6,7 +6,6 @@ import contextlib
 import mmap
 import re
 import select
-import select
 import socket
 import struct
 import sys
