@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 
 from ossmp_jupyter.errors import InputError, SourceChanged, SourceNotReadable
 from ossmp_jupyter.oss.checksum import crc64
-from ossmp_jupyter.transfer.streams import SourceIdentity, StreamSource
+from ossmp_jupyter.transfer.streams import RemoteBytes, SourceIdentity, StreamSource
 from ossmp_jupyter.units import MIB
 
 __all__ = [
@@ -95,6 +95,15 @@ class FileSource:
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """Fill ``view`` from ``offset``; returns the bytes read."""
+        try:
+            return self._read_into(offset, view)
+        except OSError as error:
+            raise SourceNotReadable(
+                f"{self.name} cannot be read from byte {offset} on: {error.strerror or error}",
+                hint="nothing was published; run the upload again when the disk can be read",
+            ) from None
+
+    def _read_into(self, offset: int, view: memoryview) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._fd, [view], offset)
         with self._lock:  # pragma: no cover - platforms without positioned reads
@@ -224,6 +233,8 @@ def make_source(source: object) -> Source:
                 "the source is empty" if not text else "the path is bytes", hint="give a path as text"
             )
         return FileSource(text)
+    if isinstance(source, RemoteBytes):
+        return source  # type: ignore[return-value]  # every kind of it is a Source
     if hasattr(source, "read"):
         return _from_open_file(source)  # type: ignore[arg-type]
     if isinstance(source, (Iterator, AsyncIterator)) or inspect.isgenerator(source):

@@ -76,8 +76,10 @@ _OUTAGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("after", [1, 2, 20])
 @pytest.mark.parametrize("outage", sorted(_OUTAGES))
 def test_an_outage_ends_within_the_deadline_with_one_error(world: World, outage: str, after: int) -> None:
-    """Seconds are virtual; the deadline is the retrier's 600 s. A pause of 60 s may lie across its end, and one
-    across its beginning: it counts from the first failure after the last success."""
+    """Seconds are virtual; the deadline is the retrier's 600 s.
+
+    A pause of 60 s may lie across its end, and one across its beginning.
+    """
 
     async def go() -> None:
         run = Run(world, f"outage-{outage}", policy=RetryPolicy())
