@@ -76,7 +76,12 @@ class StreamSteps(UploadCore):
         done: list[outcomes.Outcome] = []
 
         async def put() -> None:
-            done.append(await self._exchange(1, body, lambda: outcomes.put(self._rest, self.request, body)))
+            again = self._retrier.retries > 0
+            done.append(
+                await self._exchange(
+                    1, body, lambda: outcomes.put(self._rest, self.request, body, repeated=again)
+                )
+            )
 
         async def work() -> None:
             await self._retrier.run("PutObject", put)
