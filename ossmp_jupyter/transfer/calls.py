@@ -287,7 +287,7 @@ class ClientCalls:
 
     # ------------------------------------------------------------------ helpers
     def _target(self, name: str) -> tuple[str, str]:
-        return resolve_target(self.connection, name, None)
+        return resolve_target(self.connection, name, None, literal=True)
 
     def _bucket(self, bucket: str | None) -> str:
         return bucket or resolve_target(self.connection, "x", None)[0]

@@ -52,8 +52,12 @@ class UploadRequest:
         return f"oss://{self.bucket}/{self.key}"
 
 
-def resolve_target(connection: Connection, target: str, source_name: str | None) -> tuple[str, str]:
+def resolve_target(
+    connection: Connection, target: str, source_name: str | None, *, literal: bool = False
+) -> tuple[str, str]:
     """Read ``oss://bucket/key``, ``oss://bucket/dir/`` or a bare key of the connection's bucket.
+
+    With ``literal`` a trailing slash is part of the key: such objects exist, as "directories".
 
     Raises
     ------
@@ -69,7 +73,7 @@ def resolve_target(connection: Connection, target: str, source_name: str | None)
         )
     else:
         bucket, key = connection.bucket, target
-    if not key or key.endswith("/"):
+    if not key or (key.endswith("/") and not literal):
         if not source_name:
             raise InputError(f"{target!r} names no object", hint="write the whole key: oss://bucket/key")
         key += source_name
