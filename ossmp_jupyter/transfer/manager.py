@@ -225,6 +225,13 @@ def set_default_connection(connection: Connection | None) -> None:
 
     Live uploads to the same service go on with its credentials: an upload that waits for new ones
     continues.
+
+    Examples
+    --------
+    >>> from ossmp_jupyter import connect, set_default_connection
+    >>> keys = {"access_key_id": "LTAI...", "access_key_secret": "..."}
+    >>> set_default_connection(connect(region="cn-hangzhou", bucket="my-bucket", **keys))
+    >>> set_default_connection(None)
     """
     defaults.set_default_connection(connection)
     if connection is not None and _engine is not None:

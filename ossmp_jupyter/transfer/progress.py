@@ -13,7 +13,13 @@ __all__ = ["FINAL_STATES", "Progress", "SpeedMeter", "State", "UploadResult"]
 
 
 class State(enum.Enum):
-    """Where an upload is in its life (docs/design.md, section 3)."""
+    """Where an upload is in its life (docs/design.md, section 3).
+
+    Examples
+    --------
+    >>> State("paused") is State.PAUSED, State.PAUSED in FINAL_STATES
+    (True, False)
+    """
 
     QUEUED = "queued"
     HASHING = "hashing"
@@ -38,6 +44,11 @@ class Progress:
 
     ``confirmed`` never decreases within a run; ``sent`` may, when a part is sent again. While a stream
     of unknown length is read ``total`` is what was read so far and ``size_known`` is False.
+
+    Examples
+    --------
+    >>> Progress(State.UPLOADING, total=8_000_000, confirmed=2_000_000, parts_total=4, parts_done=1).fraction
+    0.25
     """
 
     state: State = State.QUEUED
@@ -79,6 +90,12 @@ class UploadResult:
     ``verified`` is True only when the server's own CRC-64 of the whole object equals ours.
     ``already_published`` says that nothing had to be sent. ``callback_error`` is set where the
     object is stored but the application's callback failed (HTTP 203).
+
+    Examples
+    --------
+    >>> result = UploadResult("b", "k", 3, "5D9C68C6C50ED3D02A2FCF54F63993B6", 11, True, 0.1, 1)
+    >>> result.address, result.verified
+    ('oss://b/k', True)
     """
 
     bucket: str

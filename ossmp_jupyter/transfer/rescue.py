@@ -49,7 +49,8 @@ def part_size_candidates(parts: list[PartInfo], size: int) -> list[int]:
     if last.part_number == 1 and last.size == size:
         found.append(size)
     fits = [c for c in dict.fromkeys(found) if c >= min(MIN_PART_SIZE, size) and -(-size // c) <= MAX_PARTS]
-    return sorted(fits, key=lambda c: -sum(_fits(part, c, size) for part in parts))
+    score = {c: sum(_fits(part, c, size) for part in parts) for c in fits}
+    return [c for c in fits if score[c] == max(score.values())]
 
 
 def _fits(part: PartInfo, part_size: int, size: int) -> bool:
