@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ from ossmp_jupyter.oss.signing import sign_v1, sign_v4
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
 
 __all__ = ["Answer", "Call", "Exchange"]
+
+_PATIENCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,24 @@ class Exchange:
         OssmpError
             Any of the tree; NotOSS if the answer is longer than ``limit`` bytes.
         """
+        try:
+            async with asyncio.timeout(self._whole(call)):
+                return await self._read(call, limit)
+        except TimeoutError:
+            raise ResponseTimeout(
+                f"{self._host(call)} has not finished its answer to {call.operation} "
+                f"after {self._whole(call) or 0:g} s",
+                hint="something on the way lets single bytes through; check endpoint, network and proxy",
+            ) from None
+
+    def _whole(self, call: Call) -> float | None:
+        """Seconds for request and answer together: a time-out between bytes alone can be fed for ever.
+
+        None where a body of unknown speed goes out.
+        """
+        return _PATIENCE * self.connection.timeout if isinstance(call.body, bytes) else None
+
+    async def _read(self, call: Call, limit: int) -> Answer:
         async with self.open(call) as response:
             with self.transport_errors(call):
                 body = await _read_bounded(response, limit + 1)
@@ -317,12 +339,17 @@ class Exchange:
 
 
 async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
-    """Read at most ``limit`` bytes of a body."""
+    """Read at most ``limit`` bytes of a body, also of one that a proxy has compressed."""
     data = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         data += chunk
         if len(data) >= limit:
             break
+    if response.headers.get("content-encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}:
+        try:
+            return zlib.decompressobj(wbits=47).decompress(data, limit)  # 47: either of the two, by its head
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error)) from None
     return bytes(data[:limit])
 
 

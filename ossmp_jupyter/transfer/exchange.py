@@ -30,6 +30,7 @@ _TICK = 1.0  # seconds between two looks at the clock, the counters and an early
 _SPAN_MIN = 64 * KIB  # bytes per call into the socket, at least and at most
 _SPAN_MAX = 8 * MIB
 _ANSWER_MAX = MIB  # an answer to a part is empty, or a short error in XML
+_INTERIM_MAX = 100  # answers of the 100s; servers send one or two
 _ANSWER_GRACE = 5.0  # seconds to wait for the error answer of a server that stopped reading
 
 
@@ -305,6 +306,7 @@ class Wire:
         self._socket().settimeout(limit)
         head: h11.Response | None = None
         content = bytearray()
+        interim = 0
         while True:
             event = self._next_event()
             if isinstance(event, h11.Response):
@@ -315,7 +317,9 @@ class Wire:
                     raise httpx.RemoteProtocolError("the answer to a part is larger than 1 MiB")
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 return Answer(head.status_code, head.reason, list(head.headers.raw_items()), bytes(content))
-            elif not isinstance(event, h11.InformationalResponse):
+            elif isinstance(event, h11.InformationalResponse) and interim < _INTERIM_MAX:
+                interim += 1
+            else:
                 raise httpx.RemoteProtocolError(f"unexpected {event!r} in the answer")
 
     def _next_event(self) -> object:

@@ -1,16 +1,16 @@
 """Corruption and confusion, one named test each.
 
-The numbers are those of the project's list of cases: 1 same-size edit; 2 edit, 3 truncation, 4 growth during
-the upload; 5 replaced by rename; 8 part boundaries; 9 stored corrupt; 10 another uploader on the same ID;
-11 duplicated or re-ordered acknowledgements; 12 holes; 13 journals; 14 the journal's upload is gone; 15 pages
-of ListParts; 16 Complete lost, refused, late; 17 abort lost; 18 a rival in between; 19 a source that fails or
-is shorter than declared; 21 callback 203; 23 hostile keys; 25 captive portals; and rivals of an Initiate without
-an answer.
+The numbers are those of the project's list of cases: 1 same-size edit; 2 edit, 3 truncation, 4 growth
+during the upload; 5 replaced by rename; 8 part boundaries; 9 stored corrupt; 10 another uploader on the
+same ID; 11 duplicated or re-ordered acknowledgements; 12 holes; 13 journals; 14 the journal's upload is
+gone; 15 pages of ListParts; 16 Complete lost, refused, late; 17 abort lost; 18 a rival in between; 19 a
+source that fails or is shorter than declared; 21 callback 203; 23 hostile keys; 25 captive portals; and
+rivals of an Initiate without an answer.
 
-Elsewhere: 6, 7 (kinds of sources, sparse, empty) in tests/unit/transfer/test_sources.py and the zero-bytes
-scenarios of test_every_request.py; 13 also in tests/crash/test_disk.py; 20 (tokens, clock) as kinds of
-test_every_request.py; 24 (transformed answers) in test_hostile.py. Later: 22, versioning and WORM, which the
-embedded OSS does not have.
+Elsewhere: 6, 7 (kinds of sources, sparse, empty) in tests/unit/transfer/test_sources.py and the zero-
+bytes scenarios of test_every_request.py; 13 also in tests/crash/test_disk.py; 20 (tokens, clock) as
+kinds of test_every_request.py; 24 (transformed answers) in test_hostile.py. Later: 22, versioning and
+WORM, which the embedded OSS does not have.
 """
 
 from __future__ import annotations
