@@ -104,11 +104,24 @@ def state_files() -> list[str]:
 
 @contextmanager
 def held_up(bucket: Bucket, part: int = 2, operation: str = "UploadPart") -> Iterator[None]:
-    """While the block runs, the server takes one part's body and never answers."""
-    rule = {"operation": operation, "kind": "stall", "seconds": 60, "times": None, "key": None}
+    """While the block runs, the server is silent in the middle of one part, or after the operation.
+
+    What is cut off then may still be stored a moment later: its bytes are in the server's buffers.
+    """
+    rule: dict[str, Any] = {"operation": operation, "kind": "stall", "seconds": 60, "times": None}
     if operation == "UploadPart":
-        rule["part_number"] = part
-        rule["byte"] = 1000
+        rule.update(part_number=part, byte=1000)
+    bucket.server.set_faults([rule])
+    try:
+        yield
+    finally:
+        bucket.server.set_faults([])
+
+
+@contextmanager
+def refused(bucket: Bucket, part: int = 2) -> Iterator[None]:
+    """While the block runs, the server refuses one part: it is certainly not stored."""
+    rule = {"operation": "UploadPart", "kind": "error", "part_number": part, "retry_after": 60, "times": None}
     bucket.server.set_faults([rule])
     try:
         yield
@@ -117,9 +130,11 @@ def held_up(bucket: Bucket, part: int = 2, operation: str = "UploadPart") -> Ite
 
 
 def in_the_middle(bucket: Bucket, handle: Upload, part: int = 2) -> None:
-    """Return when all parts but one are stored and that one is under way."""
-    until(
-        lambda: handle.state is State.UPLOADING and handle.part_map().count("d") == handle.progress.parts_total - 1
-        and handle.part_map()[part - 1] == "f",
-        f"all parts but {part} stored ({handle.part_map()}, {handle.state})",
-    )  # fmt: skip
+    """Return when all parts but one are stored, and that one is under way or refused."""
+
+    def so() -> bool:
+        parts = handle.part_map()
+        asked = any(one["part_number"] == part for one in bucket.requests("UploadPart"))
+        return asked and parts.count("d") == len(parts) - 1 and parts[part - 1] in "f."
+
+    until(so, f"all parts but {part} stored")

@@ -17,12 +17,12 @@ from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.journal import Journal, journal_dir, list_journals
 from ossmp_jupyter.transfer.manager import Upload, call
 from ossmp_jupyter.transfer.progress import State
-from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_file, state_files, until
+from tests.transfer.support import PART, Bucket, refused, in_the_middle, make_file, state_files, until
 
 
 def leave_in_the_middle(oss: Bucket, source: object, part: int = 2, **options: Any) -> Upload:
     """All parts but one are stored, and the process has let go."""
-    with held_up(oss, part):
+    with refused(oss, part):
         handle = oss.start(source, **options)
         in_the_middle(oss, handle, part)
         handle.release()
@@ -41,7 +41,7 @@ def edit(path: Path, offset: int, data: bytes = b"edited") -> None:
 
 
 def test_the_same_call_attaches_to_the_live_upload(oss: Bucket, file: Path) -> None:
-    with held_up(oss):
+    with refused(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
         assert oss.start(file) is handle
@@ -54,7 +54,7 @@ def test_the_same_call_attaches_to_the_live_upload(oss: Bucket, file: Path) -> N
 
 
 def test_another_target_or_other_options_are_another_upload(oss: Bucket, file: Path) -> None:
-    with held_up(oss):
+    with refused(oss):
         one = oss.start(file)
         in_the_middle(oss, one)
         others = [oss.start(file, key="other"), oss.start(file, meta={"a": "b"})]
@@ -65,7 +65,7 @@ def test_another_target_or_other_options_are_another_upload(oss: Bucket, file: P
 
 def test_other_bytes_of_the_same_length_are_not_taken_for_the_live_ones(oss: Bucket) -> None:
     one, two = os.urandom(4 * PART), os.urandom(4 * PART)
-    with held_up(oss):
+    with refused(oss):
         first = oss.start(one)
         in_the_middle(oss, first)
         second = oss.start(two)
@@ -80,7 +80,7 @@ def test_other_bytes_of_the_same_length_are_not_taken_for_the_live_ones(oss: Buc
 
 def test_equal_bytes_elsewhere_in_memory_go_on_with_what_was_sent(oss: Bucket) -> None:
     data = os.urandom(4 * PART)
-    with held_up(oss):
+    with refused(oss):
         first = oss.start(data)
         in_the_middle(oss, first)
         second = oss.start(bytearray(data))
@@ -89,7 +89,7 @@ def test_equal_bytes_elsewhere_in_memory_go_on_with_what_was_sent(oss: Bucket) -
 
 
 def test_an_edit_while_it_runs_takes_over_what_is_still_true(oss: Bucket, file: Path) -> None:
-    with held_up(oss):
+    with refused(oss):
         first = oss.start(file)
         in_the_middle(oss, first)
         edit(file, 4 * PART + 5)
@@ -112,7 +112,7 @@ def test_an_edit_before_the_upload_has_begun(oss: Bucket, file: Path) -> None:
 
 
 def test_fresh_is_refused_while_it_runs(oss: Bucket, file: Path) -> None:
-    with held_up(oss):
+    with refused(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
         with pytest.raises(UploadInUse, match="is being uploaded right now; abort that upload first"):

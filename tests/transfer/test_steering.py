@@ -12,14 +12,14 @@ from ossmp_jupyter.errors import UploadAborted
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.progress import State
-from tests.transfer.support import Bucket, held_up, in_the_middle, make_file, state_files, until
+from tests.transfer.support import Bucket, held_up, in_the_middle, make_file, refused, state_files, until
 
 
 # ---------------------------------------------------------------- pause and resume
 
 
 def test_pause_keeps_everything_and_resume_sends_only_the_rest(oss: Bucket, file: Path) -> None:
-    with held_up(oss, part=3):
+    with refused(oss, part=3):
         handle = oss.start(file)
         in_the_middle(oss, handle, 3)
         handle.pause()
@@ -173,7 +173,7 @@ def test_abort_while_an_earlier_run_is_looked_at(oss: Bucket, file: Path) -> Non
         first = oss.start(file)
         in_the_middle(oss, first)
         first.release()
-    oss.fault("ListParts", "stall", seconds=10)
+    oss.fault("ListParts", "stall", seconds=10, times=None)
     handle = oss.start(file)
     until(lambda: bool(oss.requests("ListParts")), "asked")
     assert handle.state is State.HASHING
@@ -186,7 +186,7 @@ def test_abort_while_it_is_looked_whether_an_earlier_run_was_completed(oss: Buck
     until(lambda: bool(oss.requests("CompleteMultipartUpload")), "Complete refused")
     first.release()
     oss.server.journal(clear=True)
-    oss.fault("HeadObject", "stall", seconds=10)
+    oss.fault("HeadObject", "error", status=503, retry_after=30, times=None)
     handle = oss.start(file)
     until(lambda: bool(oss.requests("HeadObject")), "asked")
     assert handle.state is State.HASHING
@@ -287,7 +287,7 @@ def test_list_parts_goes_over_all_pages(oss: Bucket, tmp_path: Path) -> None:
 
 
 def test_stopping_the_engine_leaves_uploads_as_after_a_pause(oss: Bucket, file: Path) -> None:
-    with held_up(oss):
+    with refused(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
         manager.stop_engine()
@@ -301,7 +301,7 @@ def test_stopping_the_engine_leaves_uploads_as_after_a_pause(oss: Bucket, file: 
 
 async def test_cancelling_the_clients_call_keeps_everything_for_the_next(oss: Bucket, file: Path) -> None:
     async with OSSClient(oss.connection) as client:
-        with held_up(oss):
+        with refused(oss):
             call = asyncio.ensure_future(client.multipart_upload("data.bin", file, part_size="100KiB"))
             while [len(one["parts"]) for one in oss.uploads()] != [5]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
