@@ -257,7 +257,7 @@ class Cloud:
         ).encode()  # fmt: skip
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
-        parts = urlsplit(handler.path)
+        parts = urlsplit(handler.path)  # absolute where we are asked as a proxy
         if parts.path == "/latest/api/token":
             return (200, b"imds-token") if handler.command == "PUT" and self.v2 else (404, b"")
         if parts.path.startswith("/latest/meta-data/ram/security-credentials/"):
