@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ossmp_jupyter.units import format_size
+
 __all__ = ["FINAL_STATES", "Progress", "SpeedMeter", "State", "UploadResult"]
 
 
@@ -83,7 +85,7 @@ class Progress:
         return min(self.confirmed / self.total, 0.9999)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class UploadResult:
     """What was published, and how sure we are.
 
@@ -94,8 +96,10 @@ class UploadResult:
     Examples
     --------
     >>> result = UploadResult("b", "k", 3, "5D9C68C6C50ED3D02A2FCF54F63993B6", 11, True, 0.1, 1)
-    >>> result.address, result.verified
-    ('oss://b/k', True)
+    >>> result
+    <UploadResult oss://b/k: 3 B, 1 part, CRC-64 verified, ETag 5D9C68C6C50ED3D02A2FCF54F63993B6>
+    >>> result.crc64, result.bytes_sent, result.already_published
+    (11, 0, False)
     """
 
     bucket: str
@@ -127,6 +131,11 @@ class UploadResult:
         'oss://b/a/k'
         """
         return f"oss://{self.bucket}/{self.key}"
+
+    def __repr__(self) -> str:
+        sure = "CRC-64 verified" if self.verified else "not verified by the server"
+        parts = "1 part" if self.parts == 1 else f"{self.parts} parts"
+        return f"<UploadResult {self.address}: {format_size(self.size)}, {parts}, {sure}, ETag {self.etag}>"
 
 
 class SpeedMeter:
