@@ -41,7 +41,13 @@ def test_an_upload_from_beginning_to_end() -> None:
     board.flight[1] = Body(MIB, 1000)
     assert board.part_map() == "f.."
     now = look(board)
-    assert (now.sent, now.confirmed, now.parts_in_flight, now.parts_done, now.parts_total) == (1000, 0, 1, 0, 3)
+    assert (now.sent, now.confirmed, now.parts_in_flight, now.parts_done, now.parts_total) == (
+        1000,
+        0,
+        1,
+        0,
+        3,
+    )
     board.flight.pop(1)
     board.confirm(part(plan, 1))
     board.retried.add(2)
@@ -87,7 +93,9 @@ def test_what_was_published_before_is_all_there() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("fcxr"), st.integers(1, 8), st.integers(0, MIB)), max_size=60))
-def test_confirmed_bytes_never_decrease_and_nothing_passes_the_total(steps: list[tuple[str, int, int]]) -> None:
+def test_confirmed_bytes_never_decrease_and_nothing_passes_the_total(
+    steps: list[tuple[str, int, int]],
+) -> None:
     board, plan = board_of(8)
     last = 0
     for what, number, sent in steps:

@@ -82,7 +82,16 @@ class Odd(BaseException):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("broken"), SystemExit("bye"), KeyboardInterrupt(), asyncio.CancelledError(), StopIteration(), Odd("odd")], ids=repr
+    "error",
+    [
+        ValueError("broken"),
+        SystemExit("bye"),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        StopIteration(),
+        Odd("odd"),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_an_exception_of_any_kind_is_kept_and_ends_the_calls(error: BaseException, kind: str) -> None:

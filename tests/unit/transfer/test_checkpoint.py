@@ -43,11 +43,18 @@ def test_ours_goes_through_json_and_back(data: st.DataObject) -> None:
     size = (count - 1) * part_size + data.draw(st.integers(1, part_size))
     numbers = data.draw(st.lists(st.integers(1, count), unique=True))
     parts = tuple(
-        CheckpointPart(n, f"{n:032X}", min(part_size, size - (n - 1) * part_size), data.draw(st.none() | st.integers(0, 2**64 - 1)))
+        CheckpointPart(
+            n,
+            f"{n:032X}",
+            min(part_size, size - (n - 1) * part_size),
+            data.draw(st.none() | st.integers(0, 2**64 - 1)),
+        )
         for n in numbers
     )
     file = data.draw(st.none() | st.text(min_size=1, max_size=20))
-    checkpoint = Checkpoint(file, "demo", data.draw(st.text(min_size=1, max_size=20)), size, part_size, "ID", parts, "https://e")
+    checkpoint = Checkpoint(
+        file, "demo", data.draw(st.text(min_size=1, max_size=20)), size, part_size, "ID", parts, "https://e"
+    )
     assert Checkpoint.from_mapping(json.loads(json.dumps(checkpoint.to_dict()))) == checkpoint
 
 
@@ -60,10 +67,10 @@ def test_a_field_that_is_missing_is_named(field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("fileSize", "many"), ("fileSize", None), ("fileSize", -1), ("partSize", 0), ("partSize", -5), ("partSize", []),
-        ("doneParts", None), ("doneParts", 5), ("doneParts", [5]), ("doneParts", [{}]), ("doneParts", [{"number": 1}]),
-        ("doneParts", [{"number": 0, "etag": ETAG}]), ("doneParts", [{"number": 4, "etag": ETAG}]), ("uploadId", ""),
-        ("name", ""),
+        ("fileSize", "many"), ("fileSize", None), ("fileSize", -1), ("partSize", 0), ("partSize", -5),
+        ("doneParts", None), ("doneParts", 5), ("doneParts", [5]), ("doneParts", [{}]),
+        ("doneParts", [{"number": 0, "etag": ETAG}]), ("doneParts", [{"number": 4, "etag": ETAG}]),
+        ("partSize", []), ("doneParts", [{"number": 1}]), ("uploadId", ""), ("name", ""),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_one_clear_sentence(field: str, value: object) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -68,7 +69,11 @@ def test_round_trip(path: Path) -> None:
     assert record.parts == {1: part(1), 2: part(2), 3: part(3)}
     assert record.receipt is None
     checkpoint = record.checkpoint()
-    assert (checkpoint.file, checkpoint.upload_id, checkpoint.confirmed) == (HEADER.source, HEADER.upload_id, 3 * MIB)
+    assert (checkpoint.file, checkpoint.upload_id, checkpoint.confirmed) == (
+        HEADER.source,
+        HEADER.upload_id,
+        3 * MIB,
+    )
 
 
 def test_the_receipt_ends_it(path: Path) -> None:
@@ -175,9 +180,9 @@ def test_flipped_bytes_are_never_more_than_forgotten_or_wrong_parts(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("part_size", 0), ("part_size", -1), ("part_size", 1.5), ("part_size", "1048576"), ("part_size", None),
+        ("part_size", 0), ("part_size", -1), ("part_size", 1.5), ("part_size", "1048576"),
         ("size", -1), ("size", "x"), ("size", 1e300), ("bucket", 5), ("upload_id", None), ("key", ["k"]),
-        ("created", "yesterday"),
+        ("part_size", None), ("created", "yesterday"),
     ],
 )  # fmt: skip
 def test_a_header_with_a_value_that_cannot_be_is_no_header(path: Path, field: str, value: Any) -> None:
@@ -189,7 +194,9 @@ def test_a_header_with_a_value_that_cannot_be_is_no_header(path: Path, field: st
     assert list_journals() == []
 
 
-@pytest.mark.parametrize("first", ["", "\n", "{}", "[]", "5", "null", "not JSON", '{"version":1}', '{"version":1,"upload":{}}'])
+@pytest.mark.parametrize(
+    "first", ["", "\n", "{}", "[]", "5", "null", "not JSON", '{"version":1}', '{"version":1,"upload":{}}']
+)
 def test_no_header_no_journal(path: Path, first: str) -> None:
     path.write_text(first + "\n" + json.dumps({"part": [1, ETAG, MIB, 7]}) + "\n")
     assert Journal(path).load() is None
@@ -258,7 +265,9 @@ def test_a_read_only_folder_is_a_warning_and_no_error(tmp_path: Path) -> None:
         "journal.acquire(); journal.begin(HEADER); journal.append(part(1)); journal.close()\n"
         "print(journal.warning)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert "Permission denied" in done.stdout
     assert os.listdir(folder) == []
 
@@ -299,7 +308,11 @@ HOLDER = (
 @pytest.fixture
 def holder(path: Path) -> Any:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
@@ -308,7 +321,9 @@ def holder(path: Path) -> Any:
 
 
 def test_another_process_that_holds_the_lock_is_named(path: Path, holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(UploadInUse, match="another process is uploading this source to this target right now; wait"):
+    with pytest.raises(
+        UploadInUse, match="another process is uploading this source to this target right now; wait"
+    ):
         Journal(path).acquire()
 
 
@@ -429,7 +444,7 @@ def test_the_10_000th_part_costs_no_more_than_the_first(path: Path) -> None:
         if number % 1000 == 0:
             sizes.append(path.stat().st_size)
     journal.close()
-    grown = [after - before for before, after in zip(sizes, sizes[1:], strict=False)]
+    grown = [after - before for before, after in itertools.pairwise(sizes)]
     assert max(grown) <= min(grown) * 1.1
     assert path.stat().st_ino == inode
     assert sizes[-1] < 10_000 * 100

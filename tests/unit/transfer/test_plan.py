@@ -26,11 +26,15 @@ sizes = st.one_of(
     st.builds(lambda k, d: max(0, k * MIB + d), st.integers(0, 20_000), st.integers(-2, 2)),
     st.sampled_from([0, 1, SIMPLE_BELOW - 1, SIMPLE_BELOW, MAX_OBJECT_SIZE - 1, MAX_OBJECT_SIZE]),
 )
-part_sizes = st.one_of(st.none(), st.integers(MIN_PART_SIZE, MAX_PART_SIZE), st.sampled_from(["100KiB", "8MiB"]))
+part_sizes = st.one_of(
+    st.none(), st.integers(MIN_PART_SIZE, MAX_PART_SIZE), st.sampled_from(["100KiB", "8MiB"])
+)
 
 
 @given(sizes, part_sizes, st.integers(1, 64))
-def test_parts_of_any_source_keep_to_the_limits_of_oss(size: int, part_size: int | None, parallel: int) -> None:
+def test_parts_of_any_source_keep_to_the_limits_of_oss(
+    size: int, part_size: int | None, parallel: int
+) -> None:
     plan = make_plan(size, part_size=part_size, parallel=parallel, simple=False)
     assert 1 <= plan.count <= MAX_PARTS
     assert plan.part_size <= MAX_PART_SIZE
@@ -106,7 +110,22 @@ def test_part_sizes_within_the_bounds(good: int | str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [0, -1, MIN_PART_SIZE - 1, "99KiB", MAX_PART_SIZE + 1, "6GiB", "many", "", "8 MiB x", "-8MiB", "NaN", 1.5, True]
+    "bad",
+    [
+        0,
+        -1,
+        MIN_PART_SIZE - 1,
+        "99KiB",
+        MAX_PART_SIZE + 1,
+        "6GiB",
+        "many",
+        "",
+        "8 MiB x",
+        "-8MiB",
+        "NaN",
+        1.5,
+        True,
+    ],
 )
 def test_part_sizes_out_of_bounds_or_not_sizes_are_one_clear_sentence(bad: object) -> None:
     with pytest.raises(InputError) as caught:

@@ -89,7 +89,9 @@ async def test_parts_of_another_size_are_sent_again() -> None:
 
 
 async def test_a_source_that_grew_keeps_all_but_the_former_last_part() -> None:
-    result = await settle([stored(n) for n in range(1, 7)], {n: noted(n) for n in range(1, 7)}, DATA + b"x" * SIZE)
+    result = await settle(
+        [stored(n) for n in range(1, 7)], {n: noted(n) for n in range(1, 7)}, DATA + b"x" * SIZE
+    )
     assert sorted(result.kept) == [1, 2, 3, 4, 5]
     assert result.resent == {6: "its size differs"}
 
@@ -145,7 +147,11 @@ def test_kept_parts_are_exactly_those_whose_bytes_are_on_the_server(data: st.Dat
     on_server = data.draw(st.lists(st.integers(1, 6), unique=True))
     remembered = data.draw(st.lists(st.integers(1, 6), unique=True))
     result = asyncio.run(
-        settle([stored(n, crc=data.draw(st.booleans())) for n in on_server], {n: noted(n) for n in remembered}, now)
+        settle(
+            [stored(n, crc=data.draw(st.booleans())) for n in on_server],
+            {n: noted(n) for n in remembered},
+            now,
+        )
     )
     assert set(result.kept) == {n for n in on_server if piece(n, now) == piece(n)}
     assert not set(result.kept) & set(result.resent)

@@ -63,7 +63,9 @@ def test_the_jitter_is_full_and_uniform() -> None:
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1))
-def test_retry_after_is_the_least_pause_and_is_cut_at_the_longest_wait(retry_after: float, chance: float) -> None:
+def test_retry_after_is_the_least_pause_and_is_cut_at_the_longest_wait(
+    retry_after: float, chance: float
+) -> None:
     policy = RetryPolicy(base=0.2, cap=20, longest_wait=60)
     pause = policy.pause(2, chance, retry_after)
     assert pause >= min(retry_after, 60)
@@ -96,7 +98,9 @@ async def test_what_cannot_help_is_not_repeated() -> None:
 async def test_the_attempts_are_counted_and_named() -> None:
     time = Time()
     retrier = Retrier(RetryPolicy(attempts=3), clock=time.clock)
-    with pytest.raises(TransportError, match=r"UploadPart \(part 3\) failed after 3 attempts: the connection was reset"):
+    with pytest.raises(
+        TransportError, match=r"UploadPart \(part 3\) failed after 3 attempts: the connection was reset"
+    ):
         await retrier.run("UploadPart (part 3)", failing(*[broken() for _ in range(9)]))
     assert len(time.slept) == retrier.retries == 2
 
@@ -123,7 +127,9 @@ async def test_successes_refill_the_budget() -> None:
 
 async def test_an_outage_longer_than_the_deadline_ends_the_upload() -> None:
     time = Time()
-    retrier = Retrier(RetryPolicy(attempts=1000, base=50, cap=50), RetryBudget(10_000), time.clock, deadline=600)
+    retrier = Retrier(
+        RetryPolicy(attempts=1000, base=50, cap=50), RetryBudget(10_000), time.clock, deadline=600
+    )
     with pytest.raises(TransportError, match="with no success for 10"):
         await retrier.run("it", failing(*[broken() for _ in range(500)]))
     assert 600 <= time.now - 1000 <= 700
@@ -164,7 +170,9 @@ async def test_every_repeat_is_told() -> None:
 async def test_throttling_halves_the_limit_and_success_brings_it_back() -> None:
     limit = AdaptiveLimit(8)
     retrier = Retrier(clock=Time().clock, limit=limit)
-    await retrier.run("it", failing(Throttled("x"), Throttled("x"), Throttled("x"), Throttled("x"), Throttled("x")))
+    await retrier.run(
+        "it", failing(Throttled("x"), Throttled("x"), Throttled("x"), Throttled("x"), Throttled("x"))
+    )
     assert limit.limit == 2  # down to 1; the success raised it by one
     for _ in range(100):
         await retrier.run("it", failing())

@@ -13,7 +13,14 @@ import pytest
 
 from ossmp_jupyter.errors import InputError, SourceChanged, SourceNotReadable
 from ossmp_jupyter.oss.checksum import crc64
-from ossmp_jupyter.transfer.sources import BytesSource, FileSource, Source, crc64_of_range, make_source, read_range
+from ossmp_jupyter.transfer.sources import (
+    BytesSource,
+    FileSource,
+    Source,
+    crc64_of_range,
+    make_source,
+    read_range,
+)
 from ossmp_jupyter.units import MIB
 
 ROOT = Path(__file__).parents[3]
@@ -210,7 +217,9 @@ def test_a_replaced_file_is_read_as_it_was_opened(opened: FileSource) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"hello", bytearray(b"hello"), memoryview(b"hello"), array.array("B", b"hello")], ids=lambda d: type(d).__name__
+    "data",
+    [b"hello", bytearray(b"hello"), memoryview(b"hello"), array.array("B", b"hello")],
+    ids=lambda d: type(d).__name__,
 )
 def test_bytes_like_objects(data: object) -> None:
     source = make_source(data)
@@ -278,7 +287,9 @@ def test_bytesio() -> None:
     assert whole(source, 5) == b"hello"
 
 
-def test_an_open_file_whose_name_means_another_file_by_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_file_whose_name_means_another_file_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, data in (("a", b"right"), ("b", b"wrong!")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.bin").write_bytes(data)

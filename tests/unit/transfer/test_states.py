@@ -31,11 +31,11 @@ def task_in(state: State) -> UploadTask:
     return task
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)), ids=lambda state: state.value)
+@pytest.mark.parametrize(
+    ("before", "after"), list(itertools.product(State, State)), ids=lambda state: state.value
+)
 def test_each_pair_of_states(before: State, after: State) -> None:
-    allowed = before is after or (
-        before not in FINAL_STATES and after in (ARROWS[before] | ANYWHERE)
-    )
+    allowed = before is after or (before not in FINAL_STATES and after in (ARROWS[before] | ANYWHERE))
     task = task_in(before)
     if allowed:
         task._enter(after)
