@@ -20,6 +20,7 @@ from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.plan import PartRange, Plan
 from ossmp_jupyter.transfer.sources import Source, crc64_of_range, read_range
+from ossmp_jupyter.transfer.streams import RemoteBytes
 
 __all__ = ["Agreement", "agree", "crc64_of_source", "fetch_parts"]
 
@@ -57,7 +58,7 @@ async def agree(
     stored : list of PartInfo
         From :func:`fetch_parts`.
     source : Source
-        Open; it is read through once, in threads.
+        Open; it is read through once, in threads, or where its bytes are.
     plan : Plan
         The cut that the upload was begun with, for the source's size now.
     journal : mapping of part number to CheckpointPart
@@ -69,7 +70,10 @@ async def agree(
 
     async def check(part: PartInfo, place: PartRange) -> None:
         async with hashers:
-            reason, crc = await asyncio.to_thread(_compare, part, place, source)
+            if isinstance(source, RemoteBytes):
+                reason, crc = await _ask(part, place, source)
+            else:
+                reason, crc = await asyncio.to_thread(_compare, part, place, source)
         known = journal.get(part.part_number)
         if reason is None and known is not None and known.crc64 is not None and known.crc64 != crc:
             reason = "the journal remembers other bytes"
@@ -95,8 +99,17 @@ def _compare(part: PartInfo, place: PartRange, source: Source) -> tuple[str | No
     return (None if digest.hexdigest().upper() == part.etag.upper() else "its content changed"), crc
 
 
+async def _ask(part: PartInfo, place: PartRange, source: RemoteBytes) -> tuple[str | None, int]:
+    if part.size != place.length:
+        return "its size differs", 0
+    crc = await source.crc64(place.offset, place.length)
+    return (None if part.crc64 == crc else "its content changed"), crc
+
+
 async def crc64_of_source(source: Source, size: int) -> int:
     """CRC-64 of the whole source as it is now, read in stripes by several threads."""
+    if isinstance(source, RemoteBytes):
+        return await source.crc64(0, size)
     hashers = asyncio.Semaphore(_HASHERS)
 
     async def stripe(offset: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from ossmp_jupyter.errors import InputError, OssmpError, SourceFailed
 from ossmp_jupyter.units import format_size
 
-__all__ = ["SourceIdentity", "StreamSource"]
+__all__ = ["RemoteBytes", "SourceIdentity", "StreamSource"]
 
 _END = object()
 
@@ -26,6 +27,14 @@ class SourceIdentity:
     ctime_ns: int = 0
     inode: int = 0
     device: int = 0
+
+
+class RemoteBytes(ABC):
+    """Bytes that are elsewhere: resume asks their holder for checksums instead of reading them."""
+
+    @abstractmethod
+    async def crc64(self, offset: int, length: int) -> int:
+        """CRC-64 of a range, computed where the bytes are."""
 
 
 class StreamSource:

@@ -22,6 +22,7 @@ from ossmp_jupyter.transfer.callbacks import CallbackRunner
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.core import UploadCore
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
+from ossmp_jupyter.transfer.remote import RemoteSource, RemoteSteps
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.retry import Clock, RetryPolicy
 from ossmp_jupyter.transfer.steps import UploadSteps
@@ -29,6 +30,7 @@ from ossmp_jupyter.transfer.streaming import StreamSteps
 
 __all__ = ["TRANSITIONS", "UploadTask"]
 
+_STEPS: dict[str, type[UploadCore]] = {"stream": StreamSteps, RemoteSource.kind: RemoteSteps}
 _ENDS = frozenset({State.FAILED, State.ABORTED, State.SOURCE_CHANGED, State.PAUSED})
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING, State.WAITING},
@@ -66,7 +68,7 @@ class UploadTask:
         self.request = request
         self.state = State.QUEUED
         self.error: BaseException | None = None
-        kind = StreamSteps if request.found.kind == "stream" else UploadSteps
+        kind = _STEPS.get(request.found.kind, UploadSteps)
         self._steps: UploadCore = kind(rest, request, self._enter, policy or RetryPolicy(), clock or Clock())
         self._started = time.monotonic()
         self._ended: float | None = None
