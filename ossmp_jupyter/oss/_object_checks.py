@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.units import format_size
 
 __all__ = [
     "META",
@@ -110,7 +109,7 @@ def check_meta(meta: Mapping[str, Any]) -> dict[str, str]:
     size = sum(len(META) + len(name) + len(encode_meta_value(value)) for name, value in checked.items())
     if size > MAX_META_BYTES:
         raise InputError(
-            f"the metadata takes {format_size(size)} in headers",
+            f"the metadata takes {size} bytes in headers",
             hint="OSS allows 8 KiB; store the rest in an object",
         )
     return checked
