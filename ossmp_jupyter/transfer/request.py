@@ -117,11 +117,11 @@ def prepare_request(
     try:
         if found.kind != "stream":
             make_plan(found.size, part_size=part_size, parallel=lanes, simple=simple)
-    except InputError:
+        fingerprint = _fingerprint(connection, bucket, key, found, options)
+        start, journal = _checkpoint_choice(checkpoint, bucket, fingerprint)
+    except BaseException:
         opened.close()
         raise
-    fingerprint = _fingerprint(connection, bucket, key, found, options)
-    start, journal = _checkpoint_choice(checkpoint, bucket, fingerprint)
     return UploadRequest(
         connection, opened, found, bucket, key, options, fingerprint,
         part_size, lanes, simple, fresh, start, journal, progress,
