@@ -280,8 +280,10 @@ class Exchange:
         try:
             with self.transport_errors(call):
                 body = await _read_bounded(response, MAX_ERROR_BYTES)
-        except OssmpError:
-            body = b""  # the status alone says what happened; a cut body does not change that
+        except OssmpError as failure:
+            if response.status_code < 500 and response.status_code != 429:
+                return failure, None  # what OSS has to say was lost: a 400 may be worth another try, or not
+            body = b""  # the status alone says what happened
         finally:
             await response.aclose()
         region = self.connection.endpoint.region
@@ -363,7 +365,12 @@ def _not_oss(host: str, operation: str, response: httpx.Response) -> NotOSS:
 
 
 def _transport_error(error: Exception, host: str, operation: str, connection: Connection) -> TransportError:
-    """Name the cause below httpx's exception, and what can be done about it."""
+    """Name the cause below httpx's exception, and what can be done about it.
+
+    The code ``NotConnected`` says that nothing was sent: there was no connection.
+    """
+    before = httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol
+    code = "NotConnected" if isinstance(error, before) else None
     cause: BaseException | None = error
     seen: list[BaseException] = []
     while cause is not None and cause not in seen:
@@ -373,25 +380,29 @@ def _transport_error(error: Exception, host: str, operation: str, connection: Co
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in seen) or "CERTIFICATE_VERIFY" in text:
         return TransportError(
             f"the TLS certificate of {host} is not trusted",
+            code=code,
             retryable=False,
             hint="check the endpoint, or name your organisation's certificates: ca_file=... or SSL_CERT_FILE",
         )
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
         return TransportError(
-            f"{host} does not speak TLS", retryable=False, hint="write the endpoint with http://"
+            f"{host} does not speak TLS", code=code, retryable=False, hint="write the endpoint with http://"
         )
     if any(type(one).__name__ == "gaierror" for one in seen) or "getaddrinfo" in text:
         return TransportError(
             f"the host name {host} cannot be found",
+            code=code,
             hint="check endpoint, region and bucket name, and the network",
         )
     if isinstance(error, httpx.ProxyError):
-        return TransportError(f"the proxy refused the way to {host}", hint="check HTTPS_PROXY and NO_PROXY")
+        return TransportError(
+            f"the proxy refused the way to {host}", code=code, hint="check HTTPS_PROXY and NO_PROXY"
+        )
     if isinstance(error, httpx.ConnectError):
         refused = any(isinstance(one, ConnectionRefusedError) for one in seen) or "attempts failed" in text
         what = "refused the connection" if refused else "cannot be reached"
         return TransportError(
-            f"{host} {what}", hint="check endpoint and port, and that the server is running"
+            f"{host} {what}", code=code, hint="check endpoint and port, and that the server is running"
         )
     return TransportError(
         f"the connection to {host} broke during {operation} ({type(error).__name__})", hint="try again"

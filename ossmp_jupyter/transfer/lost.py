@@ -33,7 +33,7 @@ from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.journal import known_upload_ids
 from ossmp_jupyter.transfer.past import abort_upload
-from ossmp_jupyter.transfer.retry import Retrier
+from ossmp_jupyter.transfer.retry import Retrier, never_sent
 
 __all__ = ["QUIET", "may_have_begun", "settle"]
 
@@ -51,8 +51,10 @@ def may_have_begun(error: BaseException) -> bool:
     >>> may_have_begun(TransportError("the connection broke")), may_have_begun(Throttled("slow down"))
     (True, False)
     """
-    if isinstance(error, Throttled):
+    if isinstance(error, Throttled) or never_sent(error):
         return False
+    if isinstance(error, NotOSS) and error.status is not None and not error.request_id:
+        return False  # a whole answer, and none of OSS's: a login page, a web server
     if isinstance(error, ServerError):
         return (error.status or 0) >= 500
     return isinstance(error, TransportError | NotOSS) or not isinstance(error, OssmpError)

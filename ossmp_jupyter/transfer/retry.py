@@ -16,12 +16,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ossmp_jupyter.errors import CredentialsError, CredentialsExpired, OssmpError, Throttled
+from ossmp_jupyter.errors import (
+    ConnectionTimeout,
+    CredentialsError,
+    CredentialsExpired,
+    OssmpError,
+    Throttled,
+    TransportError,
+)
 from ossmp_jupyter.units import format_duration
 
-__all__ = ["AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy"]
+__all__ = ["AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy", "never_sent"]
 
 T = TypeVar("T")
+
+_UNREACHED_ATTEMPTS = 4
+"""A service that was never reached is down or misspelt: that is said within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class RetryPolicy:
     (0.2, 10.0)
     """
 
-    attempts: int = 8
+    attempts: int = 10
     base: float = 0.2
     cap: float = 20.0
     longest_wait: float = 60.0
@@ -136,6 +146,19 @@ class AdaptiveLimit:
                 waiter.set_result(None)
 
 
+def never_sent(error: BaseException) -> bool:
+    """Whether the request certainly did not reach the server: there was no connection.
+
+    Examples
+    --------
+    >>> never_sent(TransportError("refused", code="NotConnected")), never_sent(TransportError("reset"))
+    (True, False)
+    """
+    return isinstance(error, ConnectionTimeout) or (
+        isinstance(error, TransportError) and error.code == "NotConnected"
+    )
+
+
 @dataclass(slots=True)
 class Retrier:
     """Runs requests of one upload under a policy and the shared budget.
@@ -152,6 +175,7 @@ class Retrier:
     on_credentials: Callable[[OssmpError], Awaitable[None]] | None = None
     limit: AdaptiveLimit | None = None
     _failing_since: float | None = None
+    _reached: bool = False
 
     async def run(
         self, what: str, request: Callable[[], Awaitable[T]], *, policy: RetryPolicy | None = None
@@ -182,7 +206,7 @@ class Retrier:
                     self.on_retry(error, pause)
                 await self.clock.sleep(pause)
             else:
-                self._failing_since = None
+                self._failing_since, self._reached = None, True
                 self.budget.give_back()
                 if self.limit is not None:
                     self.limit.succeeded()
@@ -196,7 +220,9 @@ class Retrier:
             self._failing_since = self.clock.now()
         quiet = self.clock.now() - self._failing_since
         reason = None
-        if failures >= policy.attempts:
+        self._reached = self._reached or not never_sent(error)
+        attempts = policy.attempts if self._reached else min(policy.attempts, _UNREACHED_ATTEMPTS)
+        if failures >= attempts:
             reason = f"after {failures} attempts"
         elif not self.budget.take():
             reason = f"after {failures} attempts, with the upload's retry budget used up"

@@ -105,6 +105,23 @@ async def test_the_attempts_are_counted_and_named() -> None:
     assert len(time.slept) == retrier.retries == 2
 
 
+async def test_a_service_that_was_never_reached_is_given_up_soon_and_a_lost_one_is_not() -> None:
+    def down() -> TransportError:
+        return TransportError("h refused the connection", code="NotConnected")
+
+    time = Time()
+    retrier = Retrier(clock=time.clock)
+    with pytest.raises(TransportError, match="failed after 4 attempts"):
+        await retrier.run("PutObject", failing(*[down() for _ in range(99)]))
+    assert time.now - 1000 < 2
+    for known in (None, broken()):  # an answer, or a connection that broke: the service is there
+        time = Time()
+        retrier = Retrier(clock=time.clock)
+        await retrier.run("it", failing(known))
+        with pytest.raises(TransportError, match="failed after 8 attempts"):
+            await retrier.run("PutObject", failing(*[down() for _ in range(99)]))
+
+
 async def test_the_budget_is_shared_and_ends_the_repeats() -> None:
     time = Time()
     retrier = Retrier(RetryPolicy(attempts=100), RetryBudget(capacity=10, cost=2), time.clock)
