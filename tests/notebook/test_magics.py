@@ -114,10 +114,10 @@ def test_the_result_is_displayed_neither_at_once_nor_lost(connected: Shell, fold
     write(folder)
     connected.run("%oss_upload a.bin k")
     text = connected.text()
-    assert "UploadResult(" not in text
+    assert "<UploadResult " not in text
     assert "Out[" not in text
     connected.run("r = %oss_upload a.bin k\nr")
-    assert "UploadResult(" in connected.text()
+    assert "<UploadResult " in connected.text()
 
 
 def test_every_option_arrives(connected: Shell, oss: LocalOSS, folder: Path) -> None:

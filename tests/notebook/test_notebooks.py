@@ -58,7 +58,7 @@ def test_the_saved_notebook_shows_the_final_state(oss: LocalOSS, tmp_path: Path)
     assert line.startswith("oss://demo/k  4.0 MiB in ")
     assert "CRC-64 verified" in line
     assert not errors(upload)
-    assert not any("UploadResult(" in str(cell.outputs) for cell in notebook.cells)
+    assert not any("<UploadResult " in str(cell.outputs) for cell in notebook.cells)
     ours = [[cell.outputs for cell in notebook.cells], notebook.metadata.widgets]
     assert len(json.dumps(ours)) <= 20_000
 
