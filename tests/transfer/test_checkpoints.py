@@ -52,7 +52,9 @@ def test_a_checkpoint_of_ali_oss_as_mapping(oss: Bucket, file: Path) -> None:
     goes_on(oss, file, left(oss, file).to_ali_oss())
 
 
-def test_a_checkpoint_of_ali_oss_in_a_file_which_is_only_read(oss: Bucket, file: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_ali_oss_in_a_file_which_is_only_read(
+    oss: Bucket, file: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "checkpoint.json"
     path.write_text(json.dumps(left(oss, file).to_ali_oss(), indent=2))
     before = path.read_bytes()
@@ -90,8 +92,9 @@ def test_an_empty_file_is_taken_for_the_journal(oss: Bucket, file: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", [b"name,value\n1,2\n", b'{"my": "settings"}', b"[1, 2]", b"\x00\xff\x80", b'"uploadId"', b'{"version": 99}'],
-    ids=lambda content: repr(content),
+    "content", [b"name,value\n1,2\n", b'{"my": "settings"}', b"[1, 2]", b"\x00\xff\x80",
+    b'"uploadId"', b'{"version": 99}'],
+    ids=repr,
 )  # fmt: skip
 def test_a_foreign_file_is_refused_and_not_written_over(
     oss: Bucket, file: Path, tmp_path: Path, content: bytes
@@ -116,7 +119,11 @@ def test_a_refused_checkpoint_closes_the_source(oss: Bucket, file: Path, tmp_pat
         with pytest.raises(InputError):
             oss.start(file, checkpoint=tmp_path / "c.json")
     if os.path.isdir("/proc/self/fd"):
-        opened = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
+        opened = [
+            os.readlink(f"/proc/self/fd/{fd}")
+            for fd in os.listdir("/proc/self/fd")
+            if os.path.lexists(f"/proc/self/fd/{fd}")
+        ]
         assert str(file) not in opened
 
 
@@ -133,7 +140,9 @@ def refusal(oss: Bucket, file: Path, checkpoint: object, **options: Any) -> str:
 def test_a_checkpoint_of_another_object(oss: Bucket, file: Path) -> None:
     checkpoint = left(oss, file)
     said = refusal(oss, file, checkpoint, key="other.bin")
-    assert said.startswith(f"this checkpoint belongs to {oss.address()}, not to {oss.address('other.bin')}; name that")
+    assert said.startswith(
+        f"this checkpoint belongs to {oss.address()}, not to {oss.address('other.bin')}; name that"
+    )
     assert oss.keys() == []
     assert [len(one["parts"]) for one in oss.uploads()] == [5]
     assert state_files() == []
@@ -153,7 +162,9 @@ def test_a_checkpoint_of_another_service(oss: Bucket, file: Path) -> None:
     assert "you are connected to https://elsewhere; connect there, or leave the checkpoint out" in said
 
 
-def test_a_checkpoint_of_another_file_sends_every_part_that_differs(oss: Bucket, file: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_file_sends_every_part_that_differs(
+    oss: Bucket, file: Path, tmp_path: Path
+) -> None:
     checkpoint = left(oss, file)
     other = make_file(tmp_path, 3 * PART, "other")
     result = oss.start(other, checkpoint=checkpoint).wait(30)
@@ -163,7 +174,9 @@ def test_a_checkpoint_of_another_file_sends_every_part_that_differs(oss: Bucket,
 
 def test_a_checkpoint_whose_upload_is_gone_starts_afresh(oss: Bucket, file: Path) -> None:
     checkpoint = left(oss, file)
-    manager.call(lambda c: c.abort_multipart_upload("data.bin", checkpoint.upload_id), oss.connection).result(10)
+    manager.call(lambda c: c.abort_multipart_upload("data.bin", checkpoint.upload_id), oss.connection).result(
+        10
+    )
     result = oss.start(file, checkpoint=checkpoint).wait(30)
     assert (result.parts_kept, oss.get()) == (0, file.read_bytes())
 
@@ -199,7 +212,16 @@ def test_no_secret_is_in_a_checkpoint_or_a_journal(oss: Bucket, file: Path, tmp_
 
 def test_it_can_be_used_after_an_error(oss: Bucket, file: Path) -> None:
     oss.server.set_faults(
-        [{"operation": "UploadPart", "part_number": 4, "kind": "error", "status": 403, "code": "AccessDenied", "times": None}]
+        [
+            {
+                "operation": "UploadPart",
+                "part_number": 4,
+                "kind": "error",
+                "status": 403,
+                "code": "AccessDenied",
+                "times": None,
+            }
+        ]
     )
     handle = oss.start(file, checkpoint=False)
     with pytest.raises(OssmpError) as caught:

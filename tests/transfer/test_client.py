@@ -27,8 +27,8 @@ async def test_multipart_upload_with_all_its_options(oss: Bucket, file: Path) ->
 
     async with OSSClient(oss.connection) as client:
         result = await client.multipart_upload(
-            "folder/", file, part_size="100KiB", parallel=3, progress=progress, meta={"a": "1"}, mime="text/x",
-            headers={"Cache-Control": "no-store"}, timeout=20, tags={"k": "v"}, storage_class="IA",
+            "folder/", file, part_size="100KiB", parallel=3, progress=progress, meta={"a": "1"},
+            mime="text/x", headers={"Cache-Control": "no-store"}, timeout=20, tags={"k": "v"}, storage_class="IA",
         )  # fmt: skip
         head = await client.head("folder/data.bin")
     assert (result.key, result.verified, result.parts) == ("folder/data.bin", True, 6)
@@ -52,13 +52,17 @@ async def test_a_multipart_upload_call_by_call(oss: Bucket) -> None:
         first = await client.upload_part("k", begun.upload_id, 1, DATA[:PART])
         assert first.crc64 == crc64(DATA[:PART])
         await client.put("source", DATA)
-        second = await client.upload_part_copy("k", begun.upload_id, 2, "source", byte_range=(PART, 3 * PART - 1))
+        second = await client.upload_part_copy(
+            "k", begun.upload_id, 2, "source", byte_range=(PART, 3 * PART - 1)
+        )
         page = await client.list_parts("k", begun.upload_id)
         assert [(part.part_number, part.etag, part.size) for part in page.parts] == [
             (1, first.etag, PART), (2, second.etag, 2 * PART)
         ]  # fmt: skip
         assert [part async for part in client.iter_parts("k", begun.upload_id)] == list(page.parts)
-        done = await client.complete_multipart_upload("k", begun.upload_id, [(1, first.etag), (2, second.etag)])
+        done = await client.complete_multipart_upload(
+            "k", begun.upload_id, [(1, first.etag), (2, second.etag)]
+        )
         assert done.crc64 == crc64(DATA)
         assert await client.get("k") == DATA
         head = await client.head(f"oss://{oss.name}/k")
@@ -71,7 +75,9 @@ async def test_abort_and_list_uploads(oss: Bucket) -> None:
     async with OSSClient(oss.connection) as client:
         begun = [await client.init_multipart_upload(key) for key in ("a/1", "a/1", "a/2", "b/1")]
         page = await client.list_uploads()
-        assert {(one.key, one.upload_id) for one in page.uploads} == {(one.key, one.upload_id) for one in begun}
+        assert {(one.key, one.upload_id) for one in page.uploads} == {
+            (one.key, one.upload_id) for one in begun
+        }
         assert [one.key async for one in client.iter_uploads(prefix="a/")] == ["a/1", "a/1", "a/2"]
         page = await client.list_uploads(delimiter="/")
         assert page.common_prefixes == ("a/", "b/")
@@ -126,7 +132,10 @@ async def test_list_objects(oss: Bucket) -> None:
         page = await client.list_objects(max_keys=3)
         rest = await client.list_objects(continuation_token=page.next_continuation_token)
         assert (page.is_truncated, [one.key for one in rest.objects]) == (True, ["c"])
-        assert [one.key for one in (await client.list_objects(prefix="a/", bucket=oss.name)).objects] == ["a/1", "a/2"]
+        assert [one.key for one in (await client.list_objects(prefix="a/", bucket=oss.name)).objects] == [
+            "a/1",
+            "a/2",
+        ]
 
 
 async def test_buckets(oss: Bucket) -> None:

@@ -1,4 +1,4 @@
-"""What became of Complete, and whether the object there is ours: on a server that answers late, never or wrongly."""
+"""What became of Complete, and whether the object there is ours, on a server that answers wrongly or never."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ async def at_once(seconds: float) -> None:
 
 
 async def completed(
-    oss: Bucket, meanwhile: Callable[[OSSClient, str, outcome.Expected], Awaitable[object]] | None = None, **headers: str
+    oss: Bucket,
+    meanwhile: Callable[[OSSClient, str, outcome.Expected], Awaitable[object]] | None = None,
+    **headers: str,
 ) -> tuple[outcome.Outcome, outcome.Expected]:
     """Begin an upload, store its parts, let something happen, complete it."""
     async with OSSClient(oss.connection) as client:
@@ -125,7 +127,9 @@ async def test_a_server_that_never_completes_is_given_up_with_all_parts_kept(oss
     async def fault(*_: object) -> None:
         oss.fault("CompleteMultipartUpload", "error", status=500, code="InternalError", times=None)
 
-    with pytest.raises(ServerError, match=r"failed after 10 attempts.*only the last step is repeated") as caught:
+    with pytest.raises(
+        ServerError, match=r"failed after 10 attempts.*only the last step is repeated"
+    ) as caught:
         await completed(oss, fault)
     assert caught.value.request_id
     assert [len(one["parts"]) for one in oss.uploads()] == [3]
@@ -160,7 +164,9 @@ async def test_an_answer_that_is_wrong_or_not_oss_is_cleared_up_by_looking(oss: 
 async def test_an_object_that_differs_from_what_was_sent_is_not_called_a_success(oss: Bucket) -> None:
     async def corrupt(client: OSSClient, upload_id: str, expected: outcome.Expected) -> None:
         oss.server.set_faults([{"operation": "UploadPart", "kind": "corrupt_part"}])
-        await client.upload_part("data.bin", upload_id, 2, DATA[1])  # the answer is right, what is stored is not
+        await client.upload_part(
+            "data.bin", upload_id, 2, DATA[1]
+        )  # the answer is right, what is stored is not
 
     with pytest.raises((IntegrityError, ObjectReplaced, ServerError)):
         await completed(oss, corrupt)
@@ -194,7 +200,9 @@ def test_parts_that_the_server_lost_are_sent_again(oss: Bucket, file: Path) -> N
 
 
 def test_a_part_that_was_damaged_under_way_is_sent_again(oss: Bucket, file: Path) -> None:
-    oss.server.set_faults([{"operation": "UploadPart", "kind": "corrupt_part", "where": "transit", "part_number": 3}])
+    oss.server.set_faults(
+        [{"operation": "UploadPart", "kind": "corrupt_part", "where": "transit", "part_number": 3}]
+    )
     handle = oss.start(file)
     result = handle.wait(30)
     assert (result.verified, result.retries, oss.get()) == (True, 1, file.read_bytes())
@@ -202,7 +210,9 @@ def test_a_part_that_was_damaged_under_way_is_sent_again(oss: Bucket, file: Path
 
 
 @pytest.mark.parametrize("part_size", [PART, None])
-def test_a_forbidden_overwrite_with_a_lost_answer_is_a_success_of_ours(oss: Bucket, part_size: int | None) -> None:
+def test_a_forbidden_overwrite_with_a_lost_answer_is_a_success_of_ours(
+    oss: Bucket, part_size: int | None
+) -> None:
     """The repeated request is told that the object exists: it is the one the first request made."""
     data = os.urandom(3 * PART if part_size else 1000)
     oss.server.set_faults(
@@ -213,7 +223,9 @@ def test_a_forbidden_overwrite_with_a_lost_answer_is_a_success_of_ours(oss: Buck
 
 
 @pytest.mark.parametrize("part_size", [PART, None])
-def test_a_forbidden_overwrite_is_an_error_when_the_object_is_anothers(oss: Bucket, part_size: int | None) -> None:
+def test_a_forbidden_overwrite_is_an_error_when_the_object_is_anothers(
+    oss: Bucket, part_size: int | None
+) -> None:
     oss.start(b"theirs", part_size=None).wait(30)
     data = os.urandom(3 * PART if part_size else 1000)
     with pytest.raises(AlreadyExists):

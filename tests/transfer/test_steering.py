@@ -14,7 +14,6 @@ from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.progress import State
 from tests.transfer.support import Bucket, held_up, in_the_middle, make_file, refused, state_files, until
 
-
 # ---------------------------------------------------------------- pause and resume
 
 
@@ -228,7 +227,9 @@ def test_aborted_elsewhere_is_said_so(oss: Bucket, file: Path) -> None:
         handle.pause()
         until(lambda: handle.state is State.PAUSED, "paused")
     assert upload_id is not None
-    manager.call(lambda client: client.abort_multipart_upload("data.bin", upload_id), oss.connection).result(10)
+    manager.call(lambda client: client.abort_multipart_upload("data.bin", upload_id), oss.connection).result(
+        10
+    )
     handle.resume()
     with pytest.raises(UploadAborted, match="aborted elsewhere"):
         handle.wait(30)
@@ -303,7 +304,7 @@ async def test_cancelling_the_clients_call_keeps_everything_for_the_next(oss: Bu
     async with OSSClient(oss.connection) as client:
         with refused(oss):
             call = asyncio.ensure_future(client.multipart_upload("data.bin", file, part_size="100KiB"))
-            while [len(one["parts"]) for one in oss.uploads()] != [5]:  # noqa: ASYNC110
+            while [len(one["parts"]) for one in oss.uploads()] != [5]:
                 await asyncio.sleep(0.01)
             call.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -72,7 +72,9 @@ def test_a_small_source_goes_in_parts_on_request(oss: Bucket, tmp_path: Path, si
     assert (oss.get(), result.verified, result.parts) == (path.read_bytes(), True, 1)
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO, lambda data: array.array("B", data)])
+@pytest.mark.parametrize(
+    "kind", [bytes, bytearray, memoryview, io.BytesIO, lambda data: array.array("B", data)]
+)
 @pytest.mark.parametrize("size", [300, 3 * PART + 1])
 def test_memory(oss: Bucket, kind: Any, size: int) -> None:
     data = os.urandom(size)
@@ -92,7 +94,9 @@ def test_a_folder_as_target_keeps_the_name_of_the_file(oss: Bucket, file: Path) 
     assert oss.keys() == ["folder/data.bin"]
 
 
-@pytest.mark.parametrize("key", ["grün & schön/ü ?#%+=.bin", "a/../b", "./c", "a//b", "雪", " lead and trail "])
+@pytest.mark.parametrize(
+    "key", ["grün & schön/ü ?#%+=.bin", "a/../b", "./c", "a//b", "雪", " lead and trail "]
+)
 def test_keys_that_look_odd_in_a_url(oss: Bucket, file: Path, key: str) -> None:
     assert oss.start(file, key=key).wait(30).key == key
     assert oss.keys() == [key]
@@ -198,7 +202,11 @@ def test_a_finished_upload_leaves_a_receipt_and_no_open_file(oss: Bucket, file: 
     for _ in range(5):
         oss.start(file, fresh=True).wait(30)
     if before:
-        names = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
+        names = [
+            os.readlink(f"/proc/self/fd/{fd}")
+            for fd in os.listdir("/proc/self/fd")
+            if os.path.lexists(f"/proc/self/fd/{fd}")
+        ]
         assert str(file) not in names
         assert not [name for name in names if name.endswith((".jsonl", ".lock"))]
     assert len([name for name in state_files() if name.endswith(".jsonl")]) == 2

@@ -76,7 +76,7 @@ def test_a_wait_that_times_out_leaves_the_upload_alone(oss: Bucket, file: Path) 
     with held_up(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
-        with pytest.raises(TimeoutError, match="still uploading after 0.05 s"):
+        with pytest.raises(TimeoutError, match=r"still uploading after 0\.05 s"):
             handle.wait(0.05)
         assert handle.state is State.UPLOADING
         assert handle.abort().result(30)
@@ -149,7 +149,9 @@ def test_a_slow_callback_does_not_slow_the_upload(oss: Bucket, file: Path) -> No
     assert handle.wait(30).verified
 
 
-@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("broken"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr
+)
 @pytest.mark.parametrize("at", ["first", "last"])
 def test_a_callback_that_raises_is_reported_once_and_kills_nothing(
     oss: Bucket, file: Path, error: BaseException, at: str
