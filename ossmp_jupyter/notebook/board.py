@@ -14,6 +14,7 @@ from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.notebook.rows import Row, Unfinished, row_of, row_of_unfinished
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.journal import JournalSummary, list_journals
+from ossmp_jupyter.transfer.remote import RemoteSource
 
 if TYPE_CHECKING:
     from ossmp_jupyter.oss.connection import Connection
@@ -107,6 +108,7 @@ def _of_journal(summary: JournalSummary) -> Unfinished:
         part_size=summary.part_size,
         begun=datetime.fromtimestamp(summary.updated_at).strftime("%Y-%m-%d %H:%M"),
         journal=str(summary.path),
+        in_browser=summary.kind == RemoteSource.kind and not summary.in_use,
         resumable=is_file and not summary.in_use and os.path.isfile(summary.source),
     )
 

@@ -18,6 +18,7 @@ from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal
 from ossmp_jupyter.transfer.progress import State
+from ossmp_jupyter.transfer.remote import RemoteSource
 from ossmp_jupyter.units import MIB
 
 if TYPE_CHECKING:
@@ -164,6 +165,11 @@ def resume_upload(board: Board, text: str, file: str | None = None, part_size: i
         return _again(handle)
     upload = _unfinished(board, text, handle)
     source = file or upload.source
+    if upload.in_browser and file is None:
+        raise InputError(
+            f"{upload.source} was chosen in a browser",
+            hint=f"choose it again in the box of %oss_uploads, or name a file: %oss_resume {text} FILE",
+        )
     if source is None:
         raise InputError(
             f"nothing on this machine says which file upload {upload.upload_id} was made of",
@@ -188,11 +194,12 @@ def resume_upload(board: Board, text: str, file: str | None = None, part_size: i
 def _again(handle: Upload) -> Upload:
     """Run a failed upload of this kernel again, with the options it was begun with."""
     request = handle.request
-    if request.source.path is None:
+    source = request.source.again() if isinstance(request.source, RemoteSource) else request.source.path
+    if source is None:
         raise InputError(f"{handle.name} is not a file", hint="run the cell that began it again")
     options = {field.name: getattr(request.options, field.name) for field in fields(request.options)}
     return manager.upload(
-        request.source.path,
+        source,
         request.address,
         connection=request.connection,
         checkpoint=str(request.journal) if request.journal else handle.checkpoint or False,

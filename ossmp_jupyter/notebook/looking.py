@@ -19,6 +19,7 @@ from ossmp_jupyter.units import format_size
 if TYPE_CHECKING:
     import argparse
 
+    from ossmp_jupyter.notebook.panel import PanelView
     from ossmp_jupyter.notebook.session import Session
     from ossmp_jupyter.oss.connection import Connection
 
@@ -45,9 +46,16 @@ def show_uploads(session: Session, args: argparse.Namespace) -> None:
             print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
     asked = connection.bucket if connection is not None and listed is not None else None
     session.board.set_unfinished(merge(journals, listed or [], asked if not args.prefix else None))
-    session.cell(None, mode)
+    widget = mode in ("auto", "widget") and connection is not None
+    session.cell(None, mode, _box(session) if widget else None)
     if mode == "text":
         print(text_table(session.board.rows()))
+
+
+def _box(session: Session) -> PanelView:
+    from ossmp_jupyter.notebook.picking import box  # with the widget libraries
+
+    return box(session)
 
 
 def show_parts(session: Session, args: argparse.Namespace) -> Any:

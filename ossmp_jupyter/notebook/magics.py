@@ -112,6 +112,13 @@ class OssMagics(Magics, Configurable):
         show_uploads(self.session, args)
 
     @_magic
+    def oss_pick(self, args: argparse.Namespace, namespace: dict[str, Any]) -> None:
+        """Upload files of your own computer: drop or choose them in a box."""
+        from ossmp_jupyter.notebook.picking import pick
+
+        pick(self.session, args)
+
+    @_magic
     def oss_parts(self, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
         """List the parts OSS holds of an upload."""
         from ossmp_jupyter.notebook.looking import show_parts

@@ -15,6 +15,7 @@ MAGICS = (
     "oss_connect",
     "oss_upload",
     "oss_uploads",
+    "oss_pick",
     "oss_parts",
     "oss_abort",
     "oss_pause",
@@ -175,10 +176,33 @@ def _head() -> MagicParser:
     return p
 
 
+def _pick() -> MagicParser:
+    p = MagicParser(
+        "oss_pick",
+        "[DEST] [options]",
+        "Show a box for files of your own computer: drop or choose them, and they are uploaded in parts.",
+        "DEST is oss://bucket/folder/, and can be changed in the box. The files pass through the kernel in\n"
+        "slices and are never whole in its memory. After a lost connection or a page reload choose the file\n"
+        "again: what OSS holds is not sent twice. %oss_uploads shows the same box.\n\n"
+        "example:\n"
+        "  %oss_pick oss://my-bucket/from-my-laptop/",
+    )
+    p.add_argument("dest", nargs="?", metavar="DEST", help="default: the connected bucket")
+    help_text = "the browser itself sends the parts to OSS; the bucket needs a CORS rule"
+    p.add_argument("--direct", action="store_true", help=help_text)
+    p.add_argument("--part-size", metavar="SIZE", help="bytes or a unit (4MiB)")
+    p.add_argument("--parallel", metavar="N", type=int, help="parts in flight at once (4)")
+    p.add_argument("--meta", metavar="K=V", action="append", help="user metadata; repeatable")
+    p.add_argument("--forbid-overwrite", action="store_true", help="fail when the object exists already")
+    p.add_argument("--ui", choices=UI_MODES, help="auto or widget: the box needs a page")
+    return p
+
+
 _BUILDERS = {
     "oss_connect": _connect,
     "oss_upload": _upload,
     "oss_uploads": _uploads,
+    "oss_pick": _pick,
     "oss_parts": _parts,
     "oss_abort": _abort,
     "oss_pause": _pause,

@@ -8,10 +8,7 @@ is a few lines that borrow it, and the script travels packed.
 
 from __future__ import annotations
 
-import base64
 import contextvars
-import gzip
-import json
 import logging
 import secrets
 import threading
@@ -19,27 +16,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import resources
 from typing import Any
 
 import anywidget
 import traitlets
 
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+from ossmp_jupyter.notebook.scripts import packed_module
 
 __all__ = ["Hub", "Panel", "PanelView"]
 
 log = logging.getLogger(__name__)
-_HERE = resources.files(__package__)
 _HEARTBEAT = 2.0
 _KEPT_ROWS = 8  # in the saved notebook
 
-_LOADER = """const packed = Uint8Array.from(atob("PACKED"), (c) => c.charCodeAt(0));
-const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-const url = URL.createObjectURL(new Blob([await new Response(stream).text()], { type: "text/javascript" }));
-const { draw } = await import(url);
-URL.revokeObjectURL(url);
-export default { initialize({ model }) { (globalThis.ossmpPanels ||= {})[model.get("key")] = draw; } };"""
+_USE = """export default { initialize({ model }) {
+(globalThis.ossmpPanels ||= {})[model.get("key")] = script.draw;
+} };"""
 
 _VIEW = """export default { async render({ model, el }) {
 const hub = await model.widget_manager.get_model(model.get("hub"));
@@ -50,22 +43,10 @@ el.textContent = "The upload panel could not be loaded.";
 } };"""
 
 
-def _text(name: str) -> str:
-    lines = (line.strip() for line in _HERE.joinpath(name).read_text(encoding="utf-8").splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
-
-
-def _script() -> str:
-    """The panel's script and style as a module that unpacks itself: every saved notebook carries it."""
-    source = f"const CSS = {json.dumps(_text('panel.css'))};\n{_text('panel.js')}"
-    packed = base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
-    return _LOADER.replace("PACKED", packed)
-
-
 class Hub(anywidget.AnyWidget):
     """The one model that talks: rows out, clicks in. It is never displayed itself."""
 
-    _esm = _script()
+    _esm = packed_module("panel", _USE)
     key = traitlets.Unicode().tag(sync=True)
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
 
@@ -149,10 +130,14 @@ class Panel:
 
     # -- towards the page ---------------------------------------------------------------------
     def view(self, ids: Sequence[str] | None = None) -> PanelView:
-        """Make a view to display; the ticker runs from now on."""
+        """Make a view to display."""
+        self.prepare()
+        return PanelView(self, ids)
+
+    def prepare(self) -> None:
+        """Make ready for a view; the ticker runs from now on."""
         self._keep(self.board_rows())
         self.start()
-        return PanelView(self, ids)
 
     def start(self) -> None:
         """Start the ticker, or wake it."""

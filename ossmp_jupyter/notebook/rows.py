@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
+from ossmp_jupyter.transfer.remote import RemoteSource
 from ossmp_jupyter.units import format_duration, format_size, format_speed
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Unfinished:
     begun: str = ""
     journal: str | None = None
     resumable: bool = False
+    in_browser: bool = False  # the file is on somebody's computer: it has to be chosen again
 
     @property
     def address(self) -> str:
@@ -124,6 +126,10 @@ def _can(progress: Progress, upload_id: str | None) -> str:
     return letters
 
 
+def _waits(state: State, source: RemoteSource) -> bool:
+    return state not in FINAL_STATES and state is not State.PAUSED and source.waiting is not None
+
+
 def row_of(handle: Upload) -> Row:
     """Take a snapshot of one upload of this kernel."""
     p = handle.progress
@@ -131,6 +137,8 @@ def row_of(handle: Upload) -> Row:
     said = words(p.state)
     if p.state is State.DONE and handle.result is not None:
         said = "done, verified" if handle.result.verified else "done, not verified by the server"
+    elif isinstance(handle.request.source, RemoteSource) and _waits(p.state, handle.request.source):
+        said = handle.request.source.waiting or said
     elif p.state is State.FAILED and handle.upload_id:
         said = "failed, can be resumed"
     problem = p.error or (str(handle.error) if handle.error is not None else "")
@@ -155,13 +163,14 @@ def row_of(handle: Upload) -> Row:
 def row_of_unfinished(upload: Unfinished) -> Row:
     """Take a row from an upload that was begun elsewhere or earlier."""
     known = f"{format_size(upload.confirmed)} / {format_size(upload.size)}" if upload.size else ""
+    begun = f"unfinished, begun {upload.begun}" if upload.begun else "unfinished"
     return Row(
         id=upload.upload_id,
         upload_id=upload.upload_id,
         name=upload.source or "(begun elsewhere)",
         address=upload.address,
         state="unfinished",
-        words=f"unfinished, begun {upload.begun}" if upload.begun else "unfinished",
+        words=f"{begun}: choose the file again" if upload.in_browser else begun,
         percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
         size=known,
         can="ALR" if upload.resumable else "AL",

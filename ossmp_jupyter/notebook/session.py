@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ossmp_jupyter.localoss.launch import LocalHandle
+    from ossmp_jupyter.notebook.browser_files import BrowserFiles
     from ossmp_jupyter.notebook.magics import OssMagics
-    from ossmp_jupyter.notebook.panel import Panel
+    from ossmp_jupyter.notebook.panel import Panel, PanelView
     from ossmp_jupyter.transfer.manager import Upload
 
 __all__ = ["Cell", "Session"]
@@ -36,6 +37,7 @@ class Session:
         self.actions = Actions(self.board)
         self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
         self._panel: Panel | None = None
+        self._files: BrowserFiles | None = None
         self._unsettled: list[Cell] = []
 
     @property
@@ -63,9 +65,18 @@ class Session:
             )
         return self._panel
 
-    def cell(self, handles: Sequence[Upload] | None, mode: str) -> Cell:
-        """Show uploads in the running cell; all uploads for None."""
-        cell = Cell(self, handles, mode)
+    @property
+    def files(self) -> BrowserFiles:
+        """The kernel's end of the pages that choose files."""
+        if self._files is None:
+            from ossmp_jupyter.notebook.picking import make_files
+
+            self._files = make_files(self)
+        return self._files
+
+    def cell(self, handles: Sequence[Upload] | None, mode: str, view: PanelView | None = None) -> Cell:
+        """Show uploads in the running cell, all for None; in ``view``, or else in a plain one."""
+        cell = Cell(self, handles, mode, view)
         if cell.has_view:
             self._unsettled.append(cell)
         return cell
@@ -83,6 +94,9 @@ class Session:
 
     def close(self) -> None:
         """Close panel and local OSS."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
         if self._panel is not None:
             self._panel.close()
             self._panel = None
@@ -94,7 +108,13 @@ class Session:
 class Cell:
     """The display of one cell: a view of the panel, or text; settled when its uploads rest."""
 
-    def __init__(self, session: Session, handles: Sequence[Upload] | None, mode: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        handles: Sequence[Upload] | None,
+        mode: str,
+        view: PanelView | None = None,
+    ) -> None:
         self._session = session
         self._ids = None if handles is None else [handle.id for handle in handles]
         self._display: Any = None
@@ -102,7 +122,7 @@ class Cell:
         if mode in ("auto", "widget"):
             from IPython.display import display
 
-            self._view = session.panel.view(self._ids)
+            self._view = view or session.panel.view(self._ids)
             self._display = display(self._view, display_id=True)  # type: ignore[no-untyped-call]
         self.reporter = self._reporter(mode)
 

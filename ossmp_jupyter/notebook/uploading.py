@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ossmp_jupyter.oss.connection import Connection
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["abort", "locate", "pause", "resume", "upload", "wait"]
+__all__ = ["abort", "locate", "pairs", "pause", "resume", "upload", "wait"]
 
 
 def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
@@ -188,11 +188,11 @@ def _options(args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str
     options: dict[str, Any] = {
         "part_size": args.part_size,
         "parallel": args.parallel,
-        "meta": _pairs(args.meta, "=", "--meta", "K=V"),
+        "meta": pairs(args.meta, "=", "--meta", "K=V"),
         "mime": args.mime,
-        "headers": _pairs(args.header, ":", "--header", '"K: V"'),
+        "headers": pairs(args.header, ":", "--header", '"K: V"'),
         "storage_class": args.storage_class,
-        "tags": _pairs(args.tag, "=", "--tag", "K=V"),
+        "tags": pairs(args.tag, "=", "--tag", "K=V"),
         "acl": args.acl,
         "encryption": args.encryption,
         "kms_key_id": args.kms_key_id,
@@ -210,7 +210,8 @@ def _options(args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str
     )}  # fmt: skip
 
 
-def _pairs(given: Sequence[str] | None, sign: str, option: str, form: str) -> dict[str, str]:
+def pairs(given: Sequence[str] | None, sign: str, option: str, form: str) -> dict[str, str]:
+    """Read repeated options such as ``--meta K=V``."""
     out: dict[str, str] = {}
     for text in given or ():
         name, found, value = text.partition(sign)

@@ -1,0 +1,38 @@
+"""Scripts of widgets, packed: every saved notebook carries them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from importlib import resources
+
+__all__ = ["packed_module"]
+
+_HERE = resources.files(__package__)
+_UNPACK = """const packed = Uint8Array.from(atob("PACKED"), (c) => c.charCodeAt(0));
+const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+const url = URL.createObjectURL(new Blob([await new Response(stream).text()], { type: "text/javascript" }));
+const script = await import(url);
+URL.revokeObjectURL(url);
+"""
+
+
+def _text(name: str) -> str:
+    lines = (line.strip() for line in _HERE.joinpath(name).read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def packed_module(name: str, use: str) -> str:
+    """Make a module that unpacks ``name.js``, with ``name.css`` as its constant CSS, and then does ``use``.
+
+    Parameters
+    ----------
+    name : str
+        Of the two files beside this one.
+    use : str
+        JavaScript; ``script`` is the unpacked module.
+    """
+    source = f"const CSS = {json.dumps(_text(name + '.css'))};\n{_text(name + '.js')}"
+    packed = base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
+    return _UNPACK.replace("PACKED", packed) + use
