@@ -38,8 +38,8 @@ __all__ = ["UploadCore"]
 
 T = TypeVar("T")
 
-_CONTROL = RetryPolicy(attempts=4)
-"""For requests without a body: a server that is down is reported within seconds."""
+_CONTROL = RetryPolicy(attempts=8, cap=2.0)
+"""For requests without a body: as stubborn as parts, but a server that is down is reported within seconds."""
 _LAST_WORD = 5.0
 """Seconds to wait for the answer to an Initiate that is not wanted any more."""
 _CREDENTIALS_POLL = 5.0

@@ -118,7 +118,7 @@ async def test_a_service_that_was_never_reached_is_given_up_soon_and_a_lost_one_
         time = Time()
         retrier = Retrier(clock=time.clock)
         await retrier.run("it", failing(known))
-        with pytest.raises(TransportError, match="failed after 8 attempts"):
+        with pytest.raises(TransportError, match="failed after 10 attempts"):
             await retrier.run("PutObject", failing(*[down() for _ in range(99)]))
 
 
