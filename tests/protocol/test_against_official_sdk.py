@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.signing import V1_SUBRESOURCES, presign_v1, presign_v4, sign_v1, sign_v4
 
-MANY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ANY = st.characters(exclude_categories=("Cs",))
 METHODS = st.sampled_from(["GET", "PUT", "POST", "HEAD", "DELETE"])
 KEYS = st.text(ANY, min_size=1, max_size=40)
