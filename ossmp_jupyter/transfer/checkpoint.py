@@ -121,7 +121,7 @@ class Checkpoint:
                 tuple(parts),
                 str(data.get("endpoint") or ""),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"this checkpoint cannot be read ({error.__class__.__name__}: {error})",
                 hint="give the checkpoint that a progress callback received, ours or ali-oss's",

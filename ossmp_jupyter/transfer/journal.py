@@ -361,7 +361,7 @@ def _read(lines: Iterable[str]) -> Record | None:
                 record.parts[part.number] = part
             elif "receipt" in content:
                 record.receipt = Receipt(**content["receipt"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             if record is None:
                 return None
             continue  # torn or damaged line: the part it named is proved again or sent again

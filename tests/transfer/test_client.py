@@ -28,7 +28,8 @@ async def test_multipart_upload_with_all_its_options(oss: Bucket, file: Path) ->
     async with OSSClient(oss.connection) as client:
         result = await client.multipart_upload(
             "folder/", file, part_size="100KiB", parallel=3, progress=progress, meta={"a": "1"},
-            mime="text/x", headers={"Cache-Control": "no-store"}, timeout=20, tags={"k": "v"}, storage_class="IA",
+            mime="text/x", headers={"Cache-Control": "no-store"},
+            timeout=20, tags={"k": "v"}, storage_class="IA",
         )  # fmt: skip
         head = await client.head("folder/data.bin")
     assert (result.key, result.verified, result.parts) == ("folder/data.bin", True, 6)

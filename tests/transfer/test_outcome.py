@@ -1,4 +1,4 @@
-"""What became of Complete, and whether the object there is ours, on a server that answers wrongly or never."""
+"""What became of Complete, and whether the object there is ours: by a server that answers wrongly or not."""
 
 from __future__ import annotations
 

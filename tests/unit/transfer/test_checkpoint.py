@@ -67,7 +67,8 @@ def test_a_field_that_is_missing_is_named(field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("fileSize", "many"), ("fileSize", None), ("fileSize", -1), ("partSize", 0), ("partSize", -5),
+        ("fileSize", "many"), ("fileSize", None), ("fileSize", -1), ("fileSize", float("inf")),
+        ("partSize", 0), ("partSize", -5),
         ("doneParts", None), ("doneParts", 5), ("doneParts", [5]), ("doneParts", [{}]),
         ("doneParts", [{"number": 0, "etag": ETAG}]), ("doneParts", [{"number": 4, "etag": ETAG}]),
         ("partSize", []), ("doneParts", [{"number": 1}]), ("uploadId", ""), ("name", ""),

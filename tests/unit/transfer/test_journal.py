@@ -213,6 +213,7 @@ def test_unknown_lines_and_members_are_passed_over(path: Path) -> None:
     written(path)
     with path.open("a") as file:
         file.write('{"note":"from a newer program"}\n5\n"part"\n[]\nnull\n')
+        file.write('{"part":[5,"E",1e999,1]}\n')  # a flipped bit makes 13 to 1e3
         file.write(json.dumps({"part": [4, ETAG, MIB, None]}) + "\n")
     record = Journal(path).load()
     assert record is not None and sorted(record.parts) == [1, 2, 3, 4]
