@@ -58,8 +58,8 @@ class StreamSource:
         return None
 
     def open(self) -> SourceIdentity:
-        """Return the identity; the size of 0 stands for unknown."""
-        return SourceIdentity("stream", self.name, 0)
+        """Return the identity; the size of 0 stands for unknown. Each iterator is a source of its own."""
+        return SourceIdentity("stream", self.name, 0, inode=id(self._chunks))
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """Not possible: the engine sends a stream from buffers of its own."""

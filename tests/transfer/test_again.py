@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,48 @@ def test_equal_bytes_elsewhere_in_memory_go_on_with_what_was_sent(oss: Bucket) -
         second = oss.start(bytearray(data))
     result = second.wait(30)
     assert (result.parts_kept, result.parts_sent, oss.get()) == (3, 1, data)
+
+
+def test_another_iterator_is_not_taken_for_the_live_one(oss: Bucket) -> None:
+    one, two = os.urandom(4 * PART), os.urandom(4 * PART)
+
+    def chunks(data: bytes) -> Iterator[bytes]:
+        for offset in range(0, len(data), 1000):
+            yield data[offset : offset + 1000]
+
+    with refused(oss):
+        first = oss.start(chunks(one))
+        in_the_middle(oss, first)
+        second = oss.start(chunks(two))
+        assert second is not first
+    assert second.wait(30).verified
+    assert oss.get() == two
+
+
+def test_an_upload_of_another_process_is_left_alone(oss: Bucket, file: Path) -> None:
+    script = (
+        "import sys\n"
+        "from ossmp_jupyter.transfer.manager import upload\n"
+        "handle = upload(sys.argv[1], sys.argv[2], part_size='100KiB')\n"
+        "print('begun', flush=True); sys.stdin.read()\n"
+    )
+    with refused(oss):
+        other = subprocess.Popen(
+            [sys.executable, "-c", script, str(file), oss.address()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+            env={**os.environ, **oss.server.environment()},
+        )  # fmt: skip
+        try:
+            until(lambda: [len(one["parts"]) for one in oss.uploads()] == [5], "the other has sent its parts")
+            handle = oss.start(file)
+            with pytest.raises(UploadInUse, match="another process is uploading this source to this target"):
+                handle.wait(20)
+            assert handle.state is State.FAILED
+            assert [len(one["parts"]) for one in oss.uploads()] == [5]
+        finally:
+            other.kill()
+            other.communicate()
+    assert oss.start(file).wait(30).parts_kept == 5
 
 
 def test_an_edit_while_it_runs_takes_over_what_is_still_true(oss: Bucket, file: Path) -> None:
