@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ossmp_jupyter.errors import IntegrityError, OssmpError
+from ossmp_jupyter.errors import IntegrityError, OssmpError, ServerError, TransportError
+from ossmp_jupyter.oss.checksum import multipart_etag
 from ossmp_jupyter.oss.headers import ObjectOptions
 from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.transfer.plan import MAX_PARTS, PartRange, Plan
@@ -65,7 +66,14 @@ async def multipart_copy(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(copy(place)) for place in plan.parts()]
         parts = [task.result() for task in tasks]
-        await rest.complete_multipart_upload(*target, begun.upload_id, parts, headers=options.for_complete())
+        try:
+            await rest.complete_multipart_upload(
+                *target, begun.upload_id, parts, headers=options.for_complete()
+            )
+        except (TransportError, ServerError) as error:
+            # The answer may be lost although the copy is made: the object itself tells.
+            if not await _is_made(rest, target, parts, retrier):
+                raise error
     except BaseException as error:
         # Nothing of a copy is worth keeping: it can be made again without a byte travelling.
         await _abort(rest, target, begun.upload_id)
@@ -79,6 +87,16 @@ async def multipart_copy(
             hint="the source was replaced while it was copied; copy it again",
         )
     return made
+
+
+async def _is_made(
+    rest: RestClient, target: tuple[str, str], parts: list[tuple[int, str]], retrier: Retrier
+) -> bool:
+    try:
+        head = await retrier.run("HeadObject", lambda: rest.head_object(*target))
+    except OssmpError:
+        return False
+    return head.etag.upper() == multipart_etag(etag for _, etag in sorted(parts))
 
 
 async def _abort(rest: RestClient, target: tuple[str, str], upload_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ossmp_jupyter.errors import AccessDenied, InputError, NoSuchKey, NoSuchUpload
+from ossmp_jupyter.errors import AccessDenied, InputError, NoSuchKey, NoSuchUpload, TransportError
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.transfer.client import OSSClient
 from tests.parity.support import PART, Run, connection_to, payload, requests_of
@@ -336,3 +336,17 @@ def test_multipart_copy_leaves_nothing_behind(run: Run, oss: LocalOSS, key: str)
             await client.multipart_copy(f"{key}-to", f"{key}-missing")
 
     run(scenario)
+
+
+def test_multipart_copy_whose_last_answer_is_lost(run: Run, oss: LocalOSS, key: str) -> None:
+    async def scenario(client: OSSClient) -> Any:
+        await client.put(f"{key}-from", payload())
+        oss.set_faults([{"operation": "CompleteMultipartUpload", "kind": "apply_no_answer"}])
+        head = await client.multipart_copy(f"{key}-to", f"{key}-from", part_size=PART)
+        oss.set_faults([{"operation": "CompleteMultipartUpload", "kind": "reset"}])
+        with pytest.raises(TransportError):
+            await client.multipart_copy(f"{key}-never", f"{key}-from", part_size=PART)
+        assert [u async for u in client.iter_uploads(prefix=key)] == []
+        return head
+
+    assert run(scenario).size == len(payload())
