@@ -59,6 +59,9 @@ class _WatchedFile(Generic[_T]):
                 text = self.path.read_text("utf-8-sig")
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CredentialsNotFound(f"{shown} does not exist") from error
+            except PermissionError as error:
+                # A container whose HOME belongs to somebody else: not a file of this user's.
+                raise CredentialsNotFound(f"{shown} may not be read by this user") from error
             except (OSError, UnicodeDecodeError) as error:
                 raise CredentialsError(
                     f"{shown} cannot be read ({type(error).__name__})",
