@@ -101,6 +101,8 @@ class PartBoard:
         # What was kept from before did not travel: it must not count as speed.
         speed = self._meter.update(sent - self._kept_bytes)
         moving = state is State.UPLOADING
+        # A byte in flight is half there: it has left, but nobody has confirmed it.
+        left = self.size - (self._confirmed + sent) / 2
         count = self.plan.count if self.plan else 0
         return Progress(
             state=state,
@@ -114,7 +116,7 @@ class PartBoard:
             parts_kept=count if self._all_there else len(self.kept),
             retries=self.retries,
             speed=speed if moving else 0.0,
-            eta=(self.size - sent) / speed if moving and speed > 0 and self.size_known else None,
+            eta=left / speed if moving and speed > 0 and self.size_known else None,
             elapsed=elapsed,
             error=error,
             size_known=self.size_known,
