@@ -72,9 +72,7 @@ class UploadSteps(UploadCore):
         async def put() -> None:
             again = self._retrier.retries > 0
             done.append(
-                await self._exchange(
-                    1, body, lambda: outcomes.put(self._rest, request, body, repeated=again)
-                )
+                await self._exchange(1, body, lambda: outcomes.put(self._rest, request, body, repeated=again))
             )
 
         async def work() -> None:
