@@ -140,7 +140,7 @@ async def _timed(page: Page, kernel: psutil.Process, file: Path, *, busy: bool) 
     await page.js("window.t0 = performance.now()")
     await page.choose(file)
     if busy:  # a cell that waits for it
-        await page.until("document.querySelector('tr[data-id]')", 20)
+        await page.until("!!document.querySelector('tr[data-id]')", 20)
         await page.js(RUN.format(2))
     done = "document.querySelector('tr[data-state=done], tr[data-state=failed]')"
     watch = (

@@ -108,7 +108,8 @@ def _of_journal(summary: JournalSummary) -> Unfinished:
         part_size=summary.part_size,
         begun=datetime.fromtimestamp(summary.updated_at).strftime("%Y-%m-%d %H:%M"),
         journal=str(summary.path),
-        in_browser=summary.kind == RemoteSource.kind and not summary.in_use,
+        in_browser=summary.kind == RemoteSource.kind,
+        in_use=summary.in_use,
         resumable=is_file and not summary.in_use and os.path.isfile(summary.source),
     )
 

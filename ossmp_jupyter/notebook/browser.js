@@ -149,6 +149,7 @@ function draw(own, view, el) {
   function take(files) {
     if (!files.length) return;
     const wrong = own.pick(files, { dest: dest.value.trim(), direct: direct.checked, again, pick: view.get("pick") });
+    again = null;
     say(wrong || "Asking the kernel…", !!wrong);
   }
   function state(m) {

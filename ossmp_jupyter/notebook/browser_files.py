@@ -21,6 +21,8 @@ from ossmp_jupyter.notebook.scripts import packed_module
 __all__ = ["BrowserFiles", "FilesModel", "Missing", "Pick", "PickView"]
 
 log = logging.getLogger(__name__)
+_LOOK = 2.0
+"""Seconds between looks at uploads that another process may let go of."""
 
 _USE = "export default { initialize({ model }) { script.begin(model); } };"
 
@@ -62,6 +64,7 @@ class Missing:
     id: str
     name: str
     address: str
+    in_use: bool = False  # another kernel has it, or is about to end
 
 
 class FilesModel(anywidget.AnyWidget):
@@ -134,6 +137,7 @@ class BrowserFiles:
         self._missing = missing
         self._options: dict[str, Mapping[str, Any]] = {}
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._look_again = False
         self.model.on_msg(self._on_message)
         _keep_subshell(self.model)
         run = _in_context(self.model, self._run)
@@ -169,11 +173,19 @@ class BrowserFiles:
         self._todo.put(self._send_state)
 
     def _send_state(self) -> None:
-        missing = [{"id": m.id, "name": m.name, "address": m.address} for m in self._missing()]
-        self.model.send({"t": "state", "missing": missing})
+        found = self._missing()
+        self._look_again = any(m.in_use for m in found)
+        free = [{"id": m.id, "name": m.name, "address": m.address} for m in found if not m.in_use]
+        self.model.send({"t": "state", "missing": free})
 
     def _run(self) -> None:
-        while (job := self._todo.get()) is not None:
+        while True:
+            try:
+                job = self._todo.get(timeout=_LOOK if self._look_again else None)
+            except queue.Empty:
+                job = self._send_state
+            if job is None:
+                return
             try:
                 job()
             except Exception:  # a broken job must not end the thread

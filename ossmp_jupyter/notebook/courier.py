@@ -154,6 +154,11 @@ class Courier:
         page = self._pages.get(file.page) if file is not None else None
         return page is not None and page.here
 
+    def silence(self, file: PageFile) -> float:
+        """Seconds since the page of a file was heard; see :meth:`ping`. From any thread."""
+        page = self._pages.get(file.page)
+        return time.monotonic() - page.heard if page is not None else 0.0
+
     def origin(self, file: PageFile) -> str:
         """Where the file's page comes from, such as ``https://hub.example.com``."""
         page = self._pages.get(file.page)
@@ -232,7 +237,7 @@ class Courier:
             return
         if kind == "hello":
             page.origin = str(content.get("origin") or "")
-            self._ping()  # another page may be this one, loaded anew
+            self.ping()  # another page may be this one, loaded anew
         returned, page.here = not page.here, True
         if kind == "answer":
             self._settle(int(content.get("ticket") or 0), content, data)
@@ -279,8 +284,9 @@ class Courier:
             silent = any(now - page.heard > self.quiet_after for page in asked.values())
             if (silent or self._waiters) and now - pinged > self.quiet_after:
                 pinged = now
-                self._ping()
+                self.ping()
 
-    def _ping(self) -> None:
+    def ping(self) -> None:
+        """Have every page that has files say that it is there."""
         self._pings += 1
         self._send({"t": "ping", "n": self._pings})

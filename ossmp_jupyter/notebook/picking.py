@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from ossmp_jupyter.units import MIB, format_size
 if TYPE_CHECKING:
     import argparse
 
-    from ossmp_jupyter.notebook.courier import PageFile
+    from ossmp_jupyter.notebook.courier import Courier, PageFile
     from ossmp_jupyter.notebook.rows import Unfinished
     from ossmp_jupyter.notebook.session import Session
     from ossmp_jupyter.transfer.manager import Upload
@@ -30,6 +32,8 @@ __all__ = ["box", "make_files", "pick"]
 _PART = 4 * MIB
 _PARALLEL = 4
 _MOST_MISSING = 5
+_ORPHANED = 8.0
+"""Seconds without a word from a page of Voilà, asked every two."""
 
 
 def pick(session: Session, args: argparse.Namespace) -> None:
@@ -62,11 +66,11 @@ def box(
 
 def make_files(session: Session) -> BrowserFiles:
     """Make the kernel's end of the pages that choose files."""
-    return BrowserFiles(
-        manager.engine().loop,
-        lambda pick: _Picker(session).begin(pick),
-        lambda: _missing(session),
-    )
+    engine = manager.engine()
+    files = BrowserFiles(engine.loop, lambda pick: _Picker(session).begin(pick), _missing)
+    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+        engine.run(_leave_orphans(files.courier))
+    return files
 
 
 class _Picker:
@@ -111,7 +115,7 @@ class _Picker:
             # Edited since: what was sent before counts where the content is still the same.
             self._start(pick, file, live.address, live.request.journal)
             return True
-        known = [u for u in _unfinished() if u.source == file.name and u.size == file.size]
+        known = [u for u in _unfinished() if (u.source, u.size, u.in_use) == (file.name, file.size, False)]
         if pick.again:
             known = [u for u in known if u.upload_id == pick.again]
             if not known:
@@ -161,11 +165,32 @@ def _unfinished() -> list[Unfinished]:
     return [upload for upload in found if upload.in_browser and upload.upload_id not in live]
 
 
-def _missing(session: Session) -> list[Missing]:
+async def _leave_orphans(courier: Courier) -> None:
+    """Leave uploads whose page is gone to the kernel of the next page.
+
+    Voilà gives each page a kernel of its own, and the kernel of a closed page may live on.
+    """
+    while True:
+        await asyncio.sleep(_ORPHANED / 4)
+        live = [
+            (handle, handle.request.source)
+            for handle in manager.uploads()
+            if not handle.future.done() and isinstance(handle.request.source, BrowserSource)
+        ]
+        if live:
+            courier.ping()
+        for handle, source in live:
+            if courier.silence(source.file) > _ORPHANED:
+                await asyncio.to_thread(handle.release)
+
+
+def _missing() -> list[Missing]:
     live = [Missing(handle.id, handle.name, handle.address) for handle, _ in _waiting()]
     failed = {handle.upload_id for handle in manager.uploads()}
     earlier = [
-        Missing(u.upload_id, u.source or "", u.address) for u in _unfinished() if u.upload_id not in failed
+        Missing(u.upload_id, u.source or "", u.address, in_use=u.in_use)
+        for u in _unfinished()
+        if u.upload_id not in failed
     ]
     return (live + earlier)[:_MOST_MISSING]
 

@@ -58,6 +58,7 @@ class Unfinished:
     journal: str | None = None
     resumable: bool = False
     in_browser: bool = False  # the file is on somebody's computer: it has to be chosen again
+    in_use: bool = False  # by another process, at the time of looking
 
     @property
     def address(self) -> str:

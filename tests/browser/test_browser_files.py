@@ -1,0 +1,226 @@
+"""Files of the user's own computer, chosen or dropped in a real page, uploaded through the kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import NotebookPage
+from tests.browser.panel import PanelOfCell
+from tests.browser.test_clicks import stored, uploads
+
+MIB = 1 << 20
+WAITING = "waiting for the file: choose it again"
+
+
+class Box:
+    """The box for files that cell `i` shows."""
+
+    def __init__(self, page: NotebookPage, i: int) -> None:
+        self.page, self.root = page, page.cell(i).locator(".ossmp-files")
+        self.panel = PanelOfCell(page, i)
+
+    def choose(self, *files: Path) -> None:
+        self.root.locator("input[type=file]").set_input_files([str(file) for file in files])
+
+    def choose_again(self, file: Path) -> None:
+        """Click the button beside the upload that misses its file, and choose in the dialog."""
+        with self.page.page.expect_file_chooser() as chooser:
+            self.root.get_by_role("button", name=f"Choose {file.name}").click()
+        chooser.value.set_files(str(file))
+
+    def drop(self, name: str, size: int) -> None:
+        """Drop a file of `size` times the letter x."""
+        data = self.page.page.evaluate_handle(
+            "([name, size]) => { const d = new DataTransfer();"
+            " d.items.add(new File(['x'.repeat(size)], name)); return d; }",
+            [name, size],
+        )
+        for event in ("dragenter", "dragover", "drop"):
+            self.root.dispatch_event(event, {"dataTransfer": data})
+
+    def said(self) -> str:
+        return self.root.locator(".ossmp-status").inner_text()
+
+    def wait_said(self, text: str, timeout: float = 20) -> None:
+        self.page.until(lambda: text in self.said(), timeout, f"the box does not say {text!r}")
+
+    def words(self, name: str) -> str:
+        return self.panel.of(name).row.locator(".ossmp-state").inner_text()
+
+    def wait_words(self, name: str, text: str, timeout: float = 20) -> None:
+        self.page.until(lambda: text in self.words(name), timeout, f"{name} is not {text!r}")
+
+
+def part_numbers(oss: LocalOSS) -> Counter[int]:
+    return Counter(line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "holiday film.mov"
+    path.write_bytes(os.urandom(24 * MIB + 12345))
+    return path
+
+
+@pytest.fixture
+def box(page: NotebookPage, setup_cell: Callable[[], str]) -> Box:
+    """An open notebook whose second cell shows the box; the third waits for uploads."""
+    page.open(
+        [
+            setup_cell(),
+            "%oss_pick oss://demo/laptop/ --part-size 1MiB",
+            "%oss_wait -q\nprint('all ' + 'there')",
+        ]
+    )
+    for i in (0, 1):
+        page.run(i)
+        page.wait_cell(i)
+    shown = Box(page, 1)
+    shown.root.wait_for()
+    return shown
+
+
+def test_several_files_while_a_cell_waits(
+    box: Box, page: NotebookPage, oss: LocalOSS, film: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "notes.txt"
+    small.write_text("a line\n" * 100)
+    oss.set_bandwidth("6MB/s")
+    box.choose(film, small)
+    box.wait_said("Uploading 2 files")
+    page.run(2)
+    moving = box.panel.of(film.name)
+    moving.wait_percent(10)
+    assert page.running(2)
+
+    moving.select()
+    box.panel.click("Pause")
+    moving.wait_state("paused")
+    page.sleep(0.5)
+    before = moving.percent
+    box.drop("dropped.bin", 3 * MIB)  # the line is free for it
+    box.panel.of("dropped.bin").wait_state("done")
+    assert moving.percent == before, "a paused upload moved on"
+    moving.select()
+    box.panel.click("List parts")
+    page.until(box.panel.parts, 10, "no parts were shown")
+    oss.set_bandwidth(None)
+    box.panel.click("Resume")
+
+    page.wait_cell(2, 40)
+    assert page.errors(2) == []
+    page.wait_text(2, "all there")
+    assert stored(oss, "laptop/" + film.name) == film.read_bytes()
+    assert stored(oss, "laptop/notes.txt") == small.read_bytes()
+    assert stored(oss, "laptop/dropped.bin") == b"x" * 3 * MIB
+    assert uploads(oss) == []
+
+
+@pytest.mark.parametrize("app", ["lab"])
+def test_a_lost_connection_and_a_reload_while_a_cell_waits(
+    box: Box, page: NotebookPage, oss: LocalOSS, film: Path
+) -> None:
+    oss.set_bandwidth("4MB/s")
+    box.choose(film)
+    page.run(2)
+    moving = box.panel.of(film.name)
+    moving.wait_percent(10)
+    page.js("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.reconnect()")
+    moving.wait_percent(moving.percent + 15)  # by itself
+
+    page.save()
+    page.page.reload()
+    page.until(box.root.count, 40, "the box did not come back")
+    box.wait_words(film.name, WAITING)
+    held = moving.percent
+    sent = part_numbers(oss)
+    page.sleep(1)
+    assert moving.percent == held
+
+    oss.set_bandwidth(None)
+    box.choose_again(film)
+    moving.wait_state("done", 40)
+    assert stored(oss, "laptop/" + film.name) == film.read_bytes()
+    again = part_numbers(oss)
+    twice = [n for n in sent if again[n] > 1]
+    assert len(sent) >= 5 and len(twice) <= 4, f"parts {twice} of {sorted(sent)} were sent again"
+
+
+@pytest.mark.parametrize("app", ["lab"])
+def test_a_new_kernel_goes_on_when_the_file_is_chosen_again(
+    box: Box, page: NotebookPage, oss: LocalOSS, film: Path, tmp_path: Path
+) -> None:
+    oss.set_bandwidth("4MB/s")
+    box.choose(film)
+    box.panel.of(film.name).wait_percent(25)
+    page.restart()
+    sent = part_numbers(oss)
+    for i in (0, 1):
+        page.run(i)
+        page.until(lambda i=i: not page.running(i) and "1" not in page.prompt(2), 30, "not run again")
+    oss.set_bandwidth(None)
+    page.until(lambda: "waits for the file" in box.root.inner_text(), 20, "the file is not missed")
+
+    other = tmp_path / "other.mov"
+    other.write_bytes(bytes(MIB))
+    with page.page.expect_file_chooser() as chooser:
+        box.root.get_by_role("button", name=f"Choose {film.name}").click()
+    chooser.value.set_files(str(other))
+    box.wait_said("this is another file")
+
+    box.choose_again(film)
+    box.panel.of(film.name).wait_state("done", 40)
+    assert stored(oss, "laptop/" + film.name) == film.read_bytes()
+    again = part_numbers(oss)
+    assert len([n for n in sent if again[n] > 1]) <= 4
+    started = [line for line in oss.journal() if line["operation"] == "InitiateMultipartUpload"]
+    assert len(started) == 1, "the new kernel began from nothing"
+
+
+@pytest.mark.parametrize("app", ["lab"])
+def test_the_browser_sends_the_parts_itself(
+    box: Box, page: NotebookPage, oss: LocalOSS, film: Path, tmp_path: Path
+) -> None:
+    box.root.get_by_role("checkbox").check()
+    box.choose(film)
+    box.panel.of(film.name).wait_state("done")
+    assert stored(oss, "laptop/" + film.name) == film.read_bytes()
+    lines = [line for line in oss.journal() if line["operation"] == "UploadPart"]
+    assert len(lines) == 25
+    assert all(line["headers"].get("origin") == page.server.url for line in lines)
+    assert not any("authorization" in {name.lower() for name in line["headers"]} for line in lines)
+
+    # a bucket whose rule does not show the ETag: the answer has it, the browser hides it
+    def hide(route: object) -> None:
+        shown = {"access-control-allow-origin": page.server.url, "etag": '"9C2D"'}
+        route.fulfill(status=200, headers=shown, body="")  # type: ignore[attr-defined]
+
+    page.page.route(f"{oss.endpoint}/**", hide)
+    second = tmp_path / "second.bin"
+    second.write_bytes(os.urandom(2 * MIB))
+    box.choose(second)
+    box.panel.of(second.name).wait_state("failed")
+    told = box.panel.of(second.name).root.inner_text()
+    assert "does not show the ETag header" in told
+    assert f"<AllowedOrigin>{page.server.url}</AllowedOrigin>" in told
+    assert "<ExposeHeader>ETag</ExposeHeader>" in told
+
+    # the rule is mended: Resume goes on, from the file that the page still has
+    page.page.unroute(f"{oss.endpoint}/**")
+    box.panel.of(second.name).select()
+    box.panel.click("Resume")
+    page.until(lambda: stored_or_none(oss, "laptop/second.bin") == second.read_bytes(), 20, "not resumed")
+    saved = page.save()
+    kept = json.dumps([cell["outputs"] for cell in saved["cells"]]) + json.dumps(saved["metadata"])
+    assert "x-oss-signature" not in kept and oss.access_key_secret not in kept
+
+
+def stored_or_none(oss: LocalOSS, key: str) -> object:
+    return stored(oss, key) if key in str(list(oss.snapshot()["objects"])) else None

@@ -1,0 +1,133 @@
+"""The dashboard: the panel for people without code, served by Voilà, in Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import Browser
+from tests.browser.test_clicks import ask, stored, uploads
+
+DASHBOARD = Path(__file__).parents[2] / "notebooks" / "dashboard.ipynb"
+MIB = 1 << 20
+
+pytest.importorskip("voila")
+
+
+@pytest.fixture
+def url(oss: LocalOSS, tmp_path: Path) -> Iterator[str]:
+    """A Voilà of its own that serves the notebook, connected by environment variables."""
+    shutil.copy(DASHBOARD, tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    variables = {"OSS_BUCKET": "demo", "OSSMP_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
+    command = [
+        *(sys.executable, "-m", "voila", str(tmp_path / DASHBOARD.name)),
+        *("--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"),
+    ]
+    with (tmp_path / "voila.log").open("wb") as log:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **oss.environment(), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert server.poll() is None, (tmp_path / "voila.log").read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(5)
+
+
+@pytest.fixture
+def view(url: str, browser: Browser, tmp_path: Path) -> Iterator[Any]:
+    context = browser.context(viewport={"width": 1200, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    page.screenshot(path=str(tmp_path / "last.png"))
+    context.close()
+
+
+def row(page: Any, name: str, state: str = "") -> Any:
+    asked = f"[data-state='{state}']" if state else ""
+    return page.locator(f"tr[data-id]{asked}").filter(has_text=name)
+
+
+def click(page: Any, text: str) -> None:
+    page.get_by_role("button", name=text, exact=True).click()
+
+
+def test_choose_watch_pause_list_abort_and_clean_up(
+    view: Any, url: str, oss: LocalOSS, tmp_path: Path
+) -> None:
+    left = ask(oss, lambda client: client.init_multipart_upload("left/behind.bin"))
+    film = tmp_path / "film.mov"
+    film.write_bytes(os.urandom(40 * MIB))
+    oss.set_bandwidth("6MB/s")
+    view.goto(url)
+    view.locator(".ossmp-files").wait_for()
+    assert "%" not in view.locator("body").inner_text(), "code is shown to people without code"
+
+    # clean up what somebody left
+    row(view, "left/behind.bin").get_by_role("radio").check()
+    click(view, "Abort")
+    click(view, "Yes, abort")
+    view.get_by_text("its parts are deleted on OSS").wait_for()
+    assert left.upload_id not in uploads(oss)  # type: ignore[attr-defined]
+
+    # upload, watch, pause, list parts, resume
+    view.locator("input[type=file]").set_input_files([str(film)])
+    view.wait_for_function(
+        "[...document.querySelectorAll('.ossmp-bar')].some((bar) => +bar.ariaValueNow >= 10)"
+    )
+    row(view, "film.mov").get_by_role("radio").check()
+    click(view, "Pause")
+    row(view, "film.mov", "paused").wait_for()
+    click(view, "List parts")
+    view.locator("table.ossmp-parts tbody tr").first.wait_for()
+    (upload_id,) = uploads(oss)
+
+    # the page is loaded anew: Voilà gives it a new kernel, which asks for the file
+    view.reload()
+    view.get_by_text("waits for the file: choose it again").wait_for()
+    oss.set_bandwidth(None)
+    with view.expect_file_chooser() as chooser:
+        click(view, "Choose film.mov…")
+    chooser.value.set_files(str(film))
+    row(view, "film.mov", "done").wait_for()
+    assert stored(oss, "film.mov") == film.read_bytes()
+    done = [line for line in oss.journal() if line["operation"] == "CompleteMultipartUpload"]
+    assert [line["upload_id"] for line in done] == [upload_id]
+
+    # abort a running one
+    oss.set_bandwidth("2MB/s")
+    second = film.rename(tmp_path / "unwanted.mov")
+    view.locator("input[type=file]").set_input_files([str(second)])
+    row(view, "unwanted.mov", "uploading").get_by_role("radio").check()
+    click(view, "Abort")
+    click(view, "Yes, abort")
+    row(view, "unwanted.mov", "aborted").wait_for()
+    assert uploads(oss) == []
