@@ -59,7 +59,11 @@ class Session:
         """The panel of this kernel; the widget libraries are imported here."""
         if self._panel is None:
             from ossmp_jupyter.notebook.panel import Panel
+            from ossmp_jupyter.notebook.waiting import serving
+            from ossmp_jupyter.transfer.handle import serve_while_waiting
 
+            # Where there are buttons they live also while a cell sits in upload(...).wait().
+            serve_while_waiting(lambda: serving(self.shell))
             self._panel = Panel(
                 self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self._settle
             )
@@ -98,6 +102,9 @@ class Session:
             self._files.close()
             self._files = None
         if self._panel is not None:
+            from ossmp_jupyter.transfer.handle import serve_while_waiting
+
+            serve_while_waiting(None)
             self._panel.close()
             self._panel = None
         for handle in self.local:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures as cf
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ossmp_jupyter.notebook.pump import Interrupts, open_pump
@@ -12,7 +13,7 @@ from ossmp_jupyter.notebook.text import Reporter
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["wait_future", "wait_uploads"]
+__all__ = ["serving", "wait_future", "wait_uploads"]
 
 TICK = 0.05
 T = TypeVar("T")
@@ -50,15 +51,26 @@ def wait_future(future: cf.Future[T], shell: Any) -> T:
     return future.result()
 
 
-def _wait(futures: Sequence[cf.Future[Any]], shell: Any, on_tick: Any) -> None:
+@contextmanager
+def serving(shell: Any) -> Iterator[Callable[[], None]]:
+    """Yield what to call on every tick of a wait: serves the buttons, then lets the stop button through."""
     with open_pump(shell) as serve, Interrupts() as interrupts:
-        while True:
+
+        def tick() -> None:
             serve()
-            on_tick()
             interrupts.check()
+
+        yield tick
+        interrupts.check()
+
+
+def _wait(futures: Sequence[cf.Future[Any]], shell: Any, on_tick: Any) -> None:
+    with serving(shell) as tick:
+        while True:
+            tick()
+            on_tick()
             # Never an untimed wait: on Windows nothing could interrupt it.
             if not cf.wait(futures, timeout=TICK).not_done:
-                interrupts.check()
                 return
 
 

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures as cf
 import time
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import OssmpError, UploadAborted
@@ -19,10 +20,29 @@ from ossmp_jupyter.transfer.upload import UploadTask
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.client import OSSClient
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "serve_while_waiting"]
+
+Service = Callable[[], AbstractContextManager[Callable[[], object]]]
+
 
 _TICK = 0.1
 """Seconds: no wait is longer, so that the stop button works (also on Windows, also in an await)."""
+
+
+def _no_service() -> AbstractContextManager[Callable[[], object]]:
+    return nullcontext(lambda: None)
+
+
+_service: Service = _no_service
+
+
+def serve_while_waiting(service: Service | None) -> None:
+    """Set what a blocking ``wait()`` does on every tick; None for nothing.
+
+    The notebook layer keeps its buttons alive so, also in a cell that calls ``upload(...).wait()``.
+    """
+    global _service  # noqa: PLW0603 - one kernel, one way to keep it alive
+    _service = service or _no_service
 
 
 class Upload:
@@ -181,10 +201,12 @@ class Upload:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while not self.future.done():
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{self.address} is still {self.state.value} after {timeout} s")
-                cf.wait([self.future], timeout=_TICK)
+            with _service() as serve:
+                while not self.future.done():
+                    serve()
+                    if deadline is not None and time.monotonic() >= deadline:
+                        raise TimeoutError(f"{self.address} is still {self.state.value} after {timeout} s")
+                    cf.wait([self.future], timeout=_TICK)
         except KeyboardInterrupt:
             self.pause()
             raise

@@ -143,9 +143,9 @@ def kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
         manager.shutdown_kernel(now=True)
 
 
-def uploading(kernel: Kernel) -> str:
+def uploading(kernel: Kernel, code: str = UPLOAD) -> str:
     """Start the upload in a cell that waits, and wait until parts are confirmed; its message ID."""
-    cell = kernel.send(UPLOAD)
+    cell = kernel.send(code)
     kernel.until(lambda: kernel.hub, "no panel")
     kernel.click(t="hello")
     kernel.until(lambda: confirmed(kernel) > 0, "no progress")
@@ -197,6 +197,25 @@ def test_pause_and_resume_while_the_cell_waits(kernel: Kernel, oss: LocalOSS) ->
     assert kernel.reply(cell, 20)["status"] == "ok"
     assert "CRC-64 verified" in kernel.output(cell)
     assert rows(kernel)[row["id"]]["state"] == "done"
+
+
+def test_buttons_live_also_in_a_cell_that_waits_by_a_method(kernel: Kernel, oss: LocalOSS) -> None:
+    start = UPLOAD.replace("%oss_upload", "h = %oss_upload") + " -b"
+    cell = uploading(kernel, f"{start}\nh.wait()")
+    (row,) = rows(kernel).values()
+    kernel.click(t="do", do="abort", id=row["id"])
+    reply = kernel.reply(cell, 10)
+    assert (reply["status"], reply["ename"]) == ("error", "UploadAborted")
+    assert oss.snapshot()["uploads"] == []
+
+
+def test_the_stop_button_pauses_a_wait_by_a_method(kernel: Kernel, oss: LocalOSS) -> None:
+    start = UPLOAD.replace("%oss_upload", "h = %oss_upload") + " -b"
+    cell = uploading(kernel, f"{start}\nh.wait()")
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(cell, 5)["ename"] == "KeyboardInterrupt"
+    kernel.until(lambda: [row["state"] for row in rows(kernel).values()] == ["paused"], "not paused")
+    assert len(oss.snapshot()["uploads"]) == 1
 
 
 def test_queued_cells_keep_their_order_and_their_output(kernel: Kernel, oss: LocalOSS) -> None:
