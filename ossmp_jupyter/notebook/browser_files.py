@@ -122,6 +122,8 @@ class BrowserFiles:
         Given a :class:`Pick`, begins its uploads and returns what to say; may raise.
     missing : callable
         Returns the uploads that wait for their file.
+    layout : ipywidgets.Layout, optional
+        Of another widget, to share it: a saved notebook holds each one.
     """
 
     def __init__(
@@ -129,8 +131,10 @@ class BrowserFiles:
         loop: asyncio.AbstractEventLoop,
         begin: Callable[[Pick], str],
         missing: Callable[[], Sequence[Missing]],
+        layout: Any = None,
     ) -> None:
-        self.model = FilesModel(key=secrets.token_hex(8))
+        shared = {} if layout is None else {"layout": layout}
+        self.model = FilesModel(key=secrets.token_hex(8), **shared)
         self.courier = Courier(self._send, self._tell_state)
         self._loop = loop
         self._begin = begin

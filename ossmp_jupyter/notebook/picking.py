@@ -67,7 +67,9 @@ def box(
 def make_files(session: Session) -> BrowserFiles:
     """Make the kernel's end of the pages that choose files."""
     engine = manager.engine()
-    files = BrowserFiles(engine.loop, lambda pick: _Picker(session).begin(pick), _missing)
+    files = BrowserFiles(
+        engine.loop, lambda pick: _Picker(session).begin(pick), _missing, session.panel.hub.layout
+    )
     if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
         engine.run(_leave_orphans(files.courier))
     return files
