@@ -19,11 +19,10 @@ from ossmp_jupyter.units import format_size
 if TYPE_CHECKING:
     import argparse
 
-    from ossmp_jupyter.notebook.panel import PanelView
     from ossmp_jupyter.notebook.session import Session
     from ossmp_jupyter.oss.connection import Connection
 
-__all__ = ["head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
+__all__ = ["find_unfinished", "head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
 
 _SHOWN = 10  # parts printed from either end of a long list
 
@@ -37,25 +36,25 @@ def show_uploads(session: Session, args: argparse.Namespace) -> None:
         if not args.local_only:
             raise
         connection = None
-    journals = [u for u in from_journals(connection) if u.key.startswith(args.prefix)]
-    listed: list[Unfinished] | None = None
-    if connection is not None and connection.bucket and not args.local_only:
-        try:
-            listed = wait_future(list_bucket(connection, args.prefix), session.shell)
-        except OssmpError as error:
-            print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
-    asked = connection.bucket if connection is not None and listed is not None else None
-    session.board.set_unfinished(merge(journals, listed or [], asked if not args.prefix else None))
-    widget = mode in ("auto", "widget") and connection is not None
-    session.cell(None, mode, _box(session) if widget else None)
+    find_unfinished(session, connection, args.prefix, ask=not args.local_only)
+    session.cell(None, mode)
     if mode == "text":
         print(text_table(session.board.rows()))
 
 
-def _box(session: Session) -> PanelView:
-    from ossmp_jupyter.notebook.picking import box  # with the widget libraries
-
-    return box(session)
+def find_unfinished(
+    session: Session, connection: Connection | None, prefix: str = "", *, ask: bool = True
+) -> None:
+    """Look for the unfinished uploads of this machine and, with ``ask``, of the bucket."""
+    journals = [u for u in from_journals(connection) if u.key.startswith(prefix)]
+    listed: list[Unfinished] | None = None
+    if connection is not None and connection.bucket and ask:
+        try:
+            listed = wait_future(list_bucket(connection, prefix), session.shell)
+        except OssmpError as error:
+            print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
+    asked = connection.bucket if connection is not None and listed is not None else None
+    session.board.set_unfinished(merge(journals, listed or [], asked if not prefix else None))
 
 
 def show_parts(session: Session, args: argparse.Namespace) -> Any:

@@ -12,6 +12,7 @@ from ossmp_jupyter.notebook.board import from_journals
 from ossmp_jupyter.notebook.browser_files import BrowserFiles, Missing, Pick, PickView
 from ossmp_jupyter.notebook.browser_source import BrowserSource
 from ossmp_jupyter.notebook.engine import connection_now
+from ossmp_jupyter.notebook.looking import find_unfinished
 from ossmp_jupyter.notebook.uploading import pairs
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.plan import MAX_PARTS
@@ -43,7 +44,8 @@ def pick(session: Session, args: argparse.Namespace) -> None:
             "there is no page here to choose files in",
             hint="name files of this machine: %oss_upload FILE DEST",
         )
-    connection_now()  # what is missing is found here, not in a click
+    # What is missing is found here, not in a click.
+    find_unfinished(session, connection_now())
     options = {
         "part_size": args.part_size,
         "parallel": args.parallel,
