@@ -156,8 +156,8 @@ function draw(own, view, el) {
     missing.replaceChildren();
     for (const one of m.missing || []) {
       const row = make("div", "ossmp-tools", missing);
-      make("span", "ossmp-words", row, one.name + " → " + one.address + " waits for the file: choose it again");
-      button("Choose " + one.name + "…", row, () => choose(one.id));
+      make("span", "ossmp-words", row, one.name + " → " + one.address + " waits for the file");
+      button("Choose again…", row, () => choose(one.id)).setAttribute("aria-label", "Choose " + one.name + " again");
     }
   }
   input.onchange = () => take([...input.files]);

@@ -16,7 +16,7 @@ import traitlets
 
 from ossmp_jupyter.notebook.courier import Courier, PageFile
 from ossmp_jupyter.notebook.panel import Panel, PanelView, _in_context, _keep_subshell
-from ossmp_jupyter.notebook.scripts import packed_module
+from ossmp_jupyter.notebook.scripts import module_text
 
 __all__ = ["BrowserFiles", "FilesModel", "Missing", "Pick", "PickView"]
 
@@ -24,21 +24,35 @@ log = logging.getLogger(__name__)
 _LOOK = 2.0
 """Seconds between looks at uploads that another process may let go of."""
 
-_USE = "export default { initialize({ model }) { script.begin(model); } };"
+# Without a kernel there is nobody to take files: the script comes with the kernel's first answer, and no
+# saved notebook carries it.
+_ASKING = """export default { initialize({ model }) {
+let begun;
+model.on("msg:custom", async (m) => {
+if (m.t !== "script" || begun) return;
+begun = true;
+const url = URL.createObjectURL(new Blob([m.text], { type: "text/javascript" }));
+(await import(url)).begin(model);
+URL.revokeObjectURL(url);
+});
+try { model.send({ t: "script" }); } catch (e) {}
+} };"""
 
 _VIEW = """export default { async render({ model, el }) {
-const get = (name) => model.widget_manager.get_model(model.get(name));
-const [hub, files] = [await get("hub"), await get("files")];
-const of = (what, owner) => globalThis[what]?.[owner.get("key")];
-const draws = () => [of("ossmpPanels", hub), of("ossmpFiles", files)?.draw];
-for (let i = 0; i < 200 && !draws().every(Boolean); i++) await new Promise((done) => setTimeout(done, 50));
-const [panel, zone] = draws();
 const box = document.createElement("div"), ends = [];
 box.className = "ossmp-panel";
 el.append(box);
-if (zone) ends.push(zone(model, box));
-if (panel) ends.push(panel(hub, model.get("ids"), box));
-if (!zone || !panel) el.append("The upload panel could not be loaded.");
+async function show(name, find) {
+const place = document.createElement("div"), owner = await model.widget_manager.get_model(model.get(name));
+name === "hub" ? box.append(place) : box.prepend(place);
+for (let i = 0; i < 200; i++, await new Promise((done) => setTimeout(done, 50))) {
+const draw = find(owner.get("key"));
+if (draw) return ends.push(name === "hub" ? draw(owner, model.get("ids"), place) : draw(model, place));
+}
+if (name === "hub") place.textContent = "The upload panel could not be loaded.";
+}
+show("files", (key) => globalThis.ossmpFiles?.[key]?.draw);
+await show("hub", (key) => globalThis.ossmpPanels?.[key]);
 return () => { for (const end of ends) end(); };
 } };"""
 
@@ -70,7 +84,7 @@ class Missing:
 class FilesModel(anywidget.AnyWidget):
     """The one model of a kernel that carries files. It is never displayed itself."""
 
-    _esm = packed_module("browser", _USE)
+    _esm = _ASKING
     key = traitlets.Unicode().tag(sync=True)
 
 
@@ -199,6 +213,8 @@ class BrowserFiles:
     def _on_message(self, _widget: Any, content: Any, buffers: Any) -> None:
         # Kept short: on some kernels it runs in the thread that serves all widgets.
         kind = content.get("t") if isinstance(content, dict) else None
+        if kind == "script":
+            self._send({"t": "script", "text": module_text("browser")})
         if kind not in ("hello", "here", "gone", "answer", "pick"):
             return
         data = memoryview(buffers[0]).cast("B") if buffers else None

@@ -127,19 +127,22 @@ def _can(progress: Progress, upload_id: str | None) -> str:
     return letters
 
 
-def _waits(state: State, source: RemoteSource) -> bool:
-    return state not in FINAL_STATES and state is not State.PAUSED and source.waiting is not None
+def _waits(state: State, source: object) -> str:
+    """Say what a source that is elsewhere waits for; nothing while it does not."""
+    if not isinstance(source, RemoteSource) or state in FINAL_STATES or state is State.PAUSED:
+        return ""
+    return source.waiting or ""
 
 
 def row_of(handle: Upload) -> Row:
     """Take a snapshot of one upload of this kernel."""
     p = handle.progress
-    running = p.state in (State.UPLOADING, State.INITIATING, State.COMPLETING, State.VERIFYING)
-    said = words(p.state)
+    waits = _waits(p.state, handle.request.source)
+    active = p.state in (State.UPLOADING, State.INITIATING, State.COMPLETING, State.VERIFYING)
+    running = active and not waits
+    said = waits or words(p.state)
     if p.state is State.DONE and handle.result is not None:
         said = "done, verified" if handle.result.verified else "done, not verified by the server"
-    elif isinstance(handle.request.source, RemoteSource) and _waits(p.state, handle.request.source):
-        said = handle.request.source.waiting or said
     elif p.state is State.FAILED and handle.upload_id:
         said = "failed, can be resumed"
     problem = p.error or (str(handle.error) if handle.error is not None else "")
@@ -148,7 +151,7 @@ def row_of(handle: Upload) -> Row:
         upload_id=handle.upload_id or "",
         name=handle.name,
         address=handle.address,
-        state=p.state.value,
+        state=State.WAITING.value if waits else p.state.value,
         words=said,
         percent=round(100 * p.fraction, 1),
         size=f"{format_size(p.confirmed)} / {format_size(p.total)}",

@@ -7,7 +7,7 @@ import gzip
 import json
 from importlib import resources
 
-__all__ = ["packed_module"]
+__all__ = ["module_text", "packed_module"]
 
 _HERE = resources.files(__package__)
 _UNPACK = """const packed = Uint8Array.from(atob("PACKED"), (c) => c.charCodeAt(0));
@@ -23,16 +23,26 @@ def _text(name: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
-def packed_module(name: str, use: str) -> str:
-    """Make a module that unpacks ``name.js``, with ``name.css`` as its constant CSS, and then does ``use``.
+def module_text(name: str) -> str:
+    """Return ``name.js`` as a module, with ``name.css`` as its constant CSS.
 
     Parameters
     ----------
     name : str
         Of the two files beside this one.
+    """
+    return f"const CSS = {json.dumps(_text(name + '.css'))};\n{_text(name + '.js')}"
+
+
+def packed_module(name: str, use: str) -> str:
+    """Make a module that unpacks :func:`module_text`, and then does ``use``.
+
+    Parameters
+    ----------
+    name : str
+        Of the two files.
     use : str
         JavaScript; ``script`` is the unpacked module.
     """
-    source = f"const CSS = {json.dumps(_text(name + '.css'))};\n{_text(name + '.js')}"
-    packed = base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(module_text(name).encode(), 9, mtime=0)).decode()
     return _UNPACK.replace("PACKED", packed) + use

@@ -112,10 +112,10 @@ def test_choose_watch_pause_list_abort_and_clean_up(
 
     # the page is loaded anew: Voilà gives it a new kernel, which asks for the file
     view.reload()
-    view.get_by_text("waits for the file: choose it again").wait_for()
+    view.get_by_text("waits for the file").wait_for()
     oss.set_bandwidth(None)
     with view.expect_file_chooser() as chooser:
-        click(view, "Choose film.mov…")
+        click(view, "Choose film.mov again")
     chooser.value.set_files(str(film))
     row(view, "film.mov", "done").wait_for()
     assert stored(oss, "film.mov") == film.read_bytes()
