@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.oss.connection import connect
+from ossmp_jupyter.transfer.manager import call
 
 MB = 1 << 20
 UPLOAD = "%oss_upload big.bin big.bin --part-size 256KiB"
@@ -31,6 +34,14 @@ class Kernel:
     def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
         self.client, self.manager = client, manager
         self.said: list[dict[str, Any]] = []
+
+    @property
+    def pid(self) -> int:
+        """Of the kernel's process."""
+        reply = self.run("import os; print('pid', os.getpid())")
+        assert reply["status"] == "ok"
+        said = [s["content"]["text"] for s in self.said if s["msg_type"] == "stream"]
+        return int(next(text for text in said if text.startswith("pid")).split()[1])
 
     def send(self, code: str) -> str:
         """Queue a cell; returns its message ID."""
@@ -126,6 +137,13 @@ def oss() -> Iterator[LocalOSS]:
 @pytest.fixture
 def kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
     (tmp_path / "big.bin").write_bytes(os.urandom(8 * MB))
+    with new_kernel(oss, tmp_path) as kernel:
+        oss.set_bandwidth("1MB/s")
+        yield kernel
+
+
+@contextlib.contextmanager
+def new_kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
     environment = {**os.environ, **oss.environment(), "OSSMP_STATE_DIR": str(tmp_path / "state")}
     environment["IPYTHONDIR"] = str(tmp_path / "ipython")
     manager = KernelManager(kernel_name="python3")
@@ -136,7 +154,6 @@ def kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
         client.wait_for_ready(timeout=60)
         kernel = Kernel(client, manager)
         assert kernel.run("%load_ext ossmp_jupyter\n%oss_connect")["status"] == "ok"
-        oss.set_bandwidth("1MB/s")
         yield kernel
     finally:
         client.stop_channels()
@@ -263,6 +280,42 @@ def test_the_stop_button_pauses_and_aborts_nothing(kernel: Kernel, oss: LocalOSS
     assert kernel.reply(again, 20)["status"] == "ok"
     assert left["upload_id"] == rows(kernel)["u1"]["upload_id"]
     assert oss.snapshot()["uploads"] == []
+
+
+def test_a_killed_kernel_is_taken_over_by_the_same_cell_in_a_new_one(
+    kernel: Kernel, oss: LocalOSS, tmp_path: Path
+) -> None:
+    pid = kernel.pid
+    uploading(kernel)
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    (left,) = oss.snapshot()["uploads"]
+    stored = len(_parts(left))
+    assert 0 < stored < 32
+    oss.set_bandwidth(None)
+    oss.journal(clear=True)
+    with new_kernel(oss, tmp_path) as again:
+        cell = again.send(UPLOAD)
+        assert again.reply(cell, 30)["status"] == "ok"
+        assert "CRC-64 verified" in again.output(cell)
+    sent = [said for said in oss.journal() if said["operation"] == "UploadPart"]
+    assert len(sent) <= 32 - stored
+    assert {said["upload_id"] for said in sent} == {left["upload_id"]}
+    assert oss.snapshot()["uploads"] == []
+    with connected(oss) as read:
+        assert read("big.bin") == (tmp_path / "big.bin").read_bytes()
+
+
+@contextlib.contextmanager
+def connected(oss: LocalOSS) -> Iterator[Callable[[str], bytes]]:
+    connection = connect(
+        endpoint=oss.endpoint,
+        region=oss.region,
+        bucket=oss.bucket,
+        access_key_id=oss.access_key_id,
+        access_key_secret=oss.access_key_secret,
+    )
+    yield lambda key: call(lambda client: client.get(key), connection).result(30)
 
 
 def test_an_interrupt_after_clicks_still_ends_only_the_cell(kernel: Kernel) -> None:
