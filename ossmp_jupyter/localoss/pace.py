@@ -49,15 +49,26 @@ class Pace:
         return granted
 
 
+    def give_back(self, unused: int) -> None:
+        """Return what was granted and not used: the socket often holds less than a slice."""
+        with self._lock:
+            if self._rate is not None:
+                self._next -= unused / self._rate
+
+
 class PaceGate:
     """A speed limit in the way of one body."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
+        self._granted = 0
 
     def before(self, position: int, wanted: int) -> int:
         """Wait for a turn."""
-        return self._pace.take(wanted)
+        self._granted = self._pace.take(wanted)
+        return self._granted
 
     def after(self, position: int, data: memoryview) -> None:
-        """Nothing to see."""
+        """Settle what was granted with what came."""
+        if len(data) < self._granted:
+            self._pace.give_back(self._granted - len(data))
