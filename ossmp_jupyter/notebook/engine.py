@@ -168,7 +168,7 @@ def resume_upload(board: Board, text: str, file: str | None = None, part_size: i
     if upload.in_browser and file is None:
         raise InputError(
             f"{upload.source} was chosen in a browser",
-            hint=f"choose it again in the box of %oss_uploads, or name a file: %oss_resume {text} FILE",
+            hint=f"choose it again in the box of %oss_pick, or name a file: %oss_resume {text} FILE",
         )
     if source is None:
         raise InputError(

@@ -183,7 +183,7 @@ def _pick() -> MagicParser:
         "Show a box for files of your own computer: drop or choose them, and they are uploaded in parts.",
         "DEST is oss://bucket/folder/, and can be changed in the box. The files pass through the kernel in\n"
         "slices and are never whole in its memory. After a lost connection or a page reload choose the file\n"
-        "again: what OSS holds is not sent twice. %oss_uploads shows the same box.\n\n"
+        "again: what OSS holds is not sent twice. Below the box are all uploads, as in %oss_uploads.\n\n"
         "example:\n"
         "  %oss_pick oss://my-bucket/from-my-laptop/",
     )

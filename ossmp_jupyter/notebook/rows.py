@@ -174,7 +174,7 @@ def row_of_unfinished(upload: Unfinished) -> Row:
         name=upload.source or "(begun elsewhere)",
         address=upload.address,
         state="unfinished",
-        words=f"{begun}: choose the file again" if upload.in_browser else begun,
+        words=f"{begun}: choose the file again in %oss_pick" if upload.in_browser else begun,
         percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
         size=known,
         can="ALR" if upload.resumable else "AL",
