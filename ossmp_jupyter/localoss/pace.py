@@ -48,7 +48,6 @@ class Pace:
             time.sleep(delay)
         return granted
 
-
     def give_back(self, unused: int) -> None:
         """Return what was granted and not used: the socket often holds less than a slice."""
         with self._lock:
