@@ -94,10 +94,13 @@ class PartBoard:
         """Forget the speed: after a pause the old one says nothing."""
         self._meter.reset()
 
+    def in_flight(self) -> int:
+        """Bytes that have left and are not confirmed."""
+        return sum(body.sent for body in self.flight.copy().values())
+
     def progress(self, state: State, elapsed: float, error: str | None) -> Progress:
         """Take a snapshot."""
-        flight = list(self.flight.copy().values())
-        sent = min(self._confirmed + sum(body.sent for body in flight), self.size)
+        sent = min(self._confirmed + self.in_flight(), self.size)
         # What was kept from before did not travel: it must not count as speed.
         speed = self._meter.update(sent - self._kept_bytes)
         moving = state is State.UPLOADING
@@ -112,7 +115,7 @@ class PartBoard:
             kept=self._kept_bytes,
             parts_total=count,
             parts_done=count if self._all_there else len(self.done),
-            parts_in_flight=len(flight),
+            parts_in_flight=len(self.flight),
             parts_kept=count if self._all_there else len(self.kept),
             retries=self.retries,
             speed=speed if moving else 0.0,

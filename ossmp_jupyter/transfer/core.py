@@ -81,7 +81,7 @@ class UploadCore(ABC):
         self._state = State.QUEUED
         self._source = request.source
         self._journal = Journal(request.journal)
-        self._limit = AdaptiveLimit(request.parallel)
+        self._limit = AdaptiveLimit(request.parallel, request.ceiling)
         self._retrier = Retrier(policy, clock=clock, on_retry=self._note_retry, limit=self._limit)
         self._retrier.on_credentials = self._need_credentials
         self._renewed = asyncio.Event()

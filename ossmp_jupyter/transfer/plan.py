@@ -9,6 +9,7 @@ from ossmp_jupyter.units import GIB, KIB, MIB, format_size, parse_size
 
 __all__ = [
     "DEFAULT_PARALLEL",
+    "GROWN_PARALLEL",
     "MAX_OBJECT_SIZE",
     "MAX_PARTS",
     "MAX_PART_SIZE",
@@ -31,6 +32,8 @@ MAX_OBJECT_SIZE = MAX_PARTS * MAX_PART_SIZE
 SIMPLE_BELOW = 100 * KIB
 """Sources smaller than this go by one PutObject, as in ali-oss."""
 DEFAULT_PARALLEL = 5
+GROWN_PARALLEL = 32
+"""How many parts in flight it becomes on long lines, where the user gives no number."""
 MAX_PARALLEL = 64
 _PREFERRED = 8 * MIB
 _LEAST = 1 * MIB

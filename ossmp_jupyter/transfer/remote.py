@@ -132,21 +132,12 @@ class RemoteSteps(UploadSteps):
             source.hold(data)
             return await super()._put(plan)
 
-    async def _worker(self) -> None:
-        board = self.board
-        while board.pending:
-            number = board.pending.popleft()
-            try:
-                assert isinstance(board.plan, Plan)
-                place = board.plan.part(number)
-                if self._remote().direct:
-                    await self._send_from_afar(place)
-                else:
-                    async with self._remote().range(place.offset, place.length) as data:
-                        await self._send_body(number, PartBody(_Range(data), 0, len(data)))
-            except BaseException:
-                board.pending.appendleft(number)
-                raise
+    async def _send_place(self, place: PartRange) -> None:
+        if self._remote().direct:
+            await self._send_from_afar(place)
+        else:
+            async with self._remote().range(place.offset, place.length) as data:
+                await self._send_body(place.number, PartBody(_Range(data), 0, len(data)))
 
     async def _send_from_afar(self, place: PartRange) -> None:
         """Have the holder send one part, until the server has confirmed it."""

@@ -18,7 +18,13 @@ from ossmp_jupyter.oss.mime import UNKNOWN_MIME
 from ossmp_jupyter.transfer.callbacks import ProgressCallback
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal, journal_dir
-from ossmp_jupyter.transfer.plan import DEFAULT_PARALLEL, check_parallel, check_part_size, make_plan
+from ossmp_jupyter.transfer.plan import (
+    DEFAULT_PARALLEL,
+    GROWN_PARALLEL,
+    check_parallel,
+    check_part_size,
+    make_plan,
+)
 from ossmp_jupyter.transfer.sources import Source, SourceIdentity, make_source
 
 __all__ = ["CheckpointChoice", "UploadRequest", "prepare_request", "resolve_target"]
@@ -40,6 +46,7 @@ class UploadRequest:
     fingerprint: str
     part_size: int | None = None
     parallel: int = DEFAULT_PARALLEL
+    ceiling: int = DEFAULT_PARALLEL
     simple: bool | None = None
     fresh: bool = False
     checkpoint: Checkpoint | None = None
@@ -122,9 +129,11 @@ def prepare_request(
     except BaseException:
         opened.close()
         raise
+    here = found.kind in ("file", "bytes")  # of other sources each part in flight is held in memory
+    ceiling = GROWN_PARALLEL if parallel is None and here else lanes
     return UploadRequest(
         connection, opened, found, bucket, key, options, fingerprint,
-        part_size, lanes, simple, fresh, start, journal, progress,
+        part_size, lanes, ceiling, simple, fresh, start, journal, progress,
     )  # fmt: skip
 
 

@@ -101,12 +101,22 @@ class RetryBudget:
 
 
 class AdaptiveLimit:
-    """At most ``limit`` exchanges at a time; halves when throttled, creeps back with success."""
+    """At most ``limit`` exchanges at a time; halves when throttled, creeps back to ``usual`` with success.
 
-    def __init__(self, ceiling: int) -> None:
-        self.ceiling = self.limit = ceiling
+    Parameters
+    ----------
+    usual : int
+        The number to begin with.
+    ceiling : int, optional
+        How far :meth:`settle_at` may raise it; no further than ``usual`` when omitted.
+    """
+
+    def __init__(self, usual: int, ceiling: int | None = None) -> None:
+        self.usual = self.limit = usual
+        self.ceiling = ceiling or usual
         self._active = self._successes = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._news = asyncio.Event()
 
     async def __aenter__(self) -> None:
         while self._active >= self.limit:
@@ -132,12 +142,30 @@ class AdaptiveLimit:
 
     def succeeded(self) -> None:
         """Raise the limit by one after as many successes as it allows exchanges."""
-        if self.limit < self.ceiling:
+        if self.limit < self.usual:
             self._successes += 1
             if self._successes >= self.limit:
-                self.limit += 1
-                self._successes = 0
-                self._wake()
+                self._set(self.limit + 1)
+
+    def settle_at(self, usual: int) -> None:
+        """Take another number for the usual one; what is under way above it ends in its own time."""
+        throttled, self.usual = self.limit < self.usual, min(usual, self.ceiling)
+        self._set(min(self.limit, self.usual) if throttled else self.usual)
+
+    async def turn(self, rank: int, left: Callable[[], object]) -> None:
+        """Return when the limit leaves room for worker number ``rank`` (from 0), or nothing is ``left``."""
+        while left() and rank >= self.limit:
+            await self._news.wait()
+
+    def tell(self) -> None:
+        """Let those who wait for their :meth:`turn` look again."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _set(self, limit: int) -> None:
+        self.limit, self._successes = limit, 0
+        self._wake()
+        self.tell()
 
     def _wake(self) -> None:
         room = self.limit - self._active

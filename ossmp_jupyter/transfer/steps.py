@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from ossmp_jupyter.errors import IntegrityError, NoSuchUpload, ServerError, SourceChanged
 from ossmp_jupyter.oss.messages import HeadResult
@@ -11,9 +13,10 @@ from ossmp_jupyter.transfer import outcome as outcomes
 from ossmp_jupyter.transfer import past
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.core import UploadCore
+from ossmp_jupyter.transfer.growth import Growth
 from ossmp_jupyter.transfer.journal import Record
 from ossmp_jupyter.transfer.lanes import PartBody
-from ossmp_jupyter.transfer.plan import MAX_PARTS, Plan, make_plan
+from ossmp_jupyter.transfer.plan import MAX_PARTS, PartRange, Plan, make_plan
 from ossmp_jupyter.transfer.progress import State, UploadResult
 from ossmp_jupyter.transfer.resume import agree, crc64_of_source, fetch_parts
 
@@ -119,21 +122,36 @@ class UploadSteps(UploadCore):
         return dict((await agree(stored, self._source, plan, known)).kept)
 
     async def _send_parts(self) -> None:
-        pending, workers = self.board.pending, range(self.request.parallel)
-        await self._run_behind_gate(lambda: bool(pending), lambda: [self._worker() for _ in workers])
+        board, limit = self.board, self._limit
 
-    async def _worker(self) -> None:
+        def workers() -> list[Coroutine[Any, Any, None]]:
+            return [self._worker(rank) for rank in range(min(limit.ceiling, len(board.pending)))]
+
+        growth = Growth(limit, lambda: board.bytes_sent + board.in_flight(), lambda: self.gate.is_open)
+        growing = asyncio.ensure_future(growth.run())
+        try:
+            await self._run_behind_gate(lambda: bool(board.pending), workers)
+        finally:
+            growing.cancel()
+
+    async def _worker(self, rank: int) -> None:
         board = self.board
-        while board.pending:
+        while True:
+            await self._limit.turn(rank, lambda: board.pending)
+            if not board.pending:
+                return
             number = board.pending.popleft()
+            if not board.pending:
+                self._limit.tell()  # nothing is left for those who wait
             try:
-                plan = board.plan
-                assert isinstance(plan, Plan)
-                place = plan.part(number)
-                await self._send_body(number, PartBody(self._source, place.offset, place.length))
+                assert isinstance(board.plan, Plan)
+                await self._send_place(board.plan.part(number))
             except BaseException:
                 board.pending.appendleft(number)
                 raise
+
+    async def _send_place(self, place: PartRange) -> None:
+        await self._send_body(place.number, PartBody(self._source, place.offset, place.length))
 
     async def _prove_source(self) -> None:
         """Nothing is completed unless the source is what was sent, by identity or else by content."""

@@ -233,6 +233,31 @@ async def test_a_wake_up_is_passed_on_when_its_receiver_was_cancelled_meanwhile(
     assert entered == ["second"]
 
 
+async def test_workers_above_the_limit_wait_for_their_turn_and_for_the_end() -> None:
+    limit, left = AdaptiveLimit(2, 6), [1]
+    assert limit.ceiling == 6
+    ranks = [asyncio.ensure_future(limit.turn(rank, lambda: left)) for rank in range(6)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in ranks] == [True] * 2 + [False] * 4
+    limit.settle_at(4)
+    await asyncio.sleep(0)
+    assert [task.done() for task in ranks] == [True] * 4 + [False] * 2
+    left.clear()
+    limit.tell()
+    await asyncio.gather(*ranks)
+
+
+async def test_a_throttled_limit_is_not_raised_by_another_usual_number() -> None:
+    limit = AdaptiveLimit(8, 32)
+    limit.throttled()
+    limit.settle_at(12)
+    assert (limit.limit, limit.usual) == (4, 12)
+    limit.settle_at(2)
+    assert (limit.limit, limit.usual) == (2, 2)
+    limit.settle_at(99)
+    assert (limit.limit, limit.usual) == (32, 32)
+
+
 @given(st.integers(0, 10_000))
 def test_no_wake_up_is_lost_however_workers_come_go_and_are_cancelled(seed: int) -> None:
     async def scenario() -> None:
