@@ -78,7 +78,12 @@ def _upload() -> MagicParser:
     )
     p.add_argument("items", nargs="*", metavar="SOURCE", help="files to upload, and the destination last")
     p.add_argument("--part-size", metavar="SIZE", help="bytes or a unit: 8MiB; 100 KiB to 5 GB")
-    p.add_argument("--parallel", metavar="N", type=int, help="parts in flight at once (default: 5, up to 32 where that is faster)")
+    p.add_argument(
+        "--parallel",
+        metavar="N",
+        type=int,
+        help="parts in flight at once (default: 5, up to 32 where that is faster)",
+    )
     p.add_argument("--meta", metavar="K=V", action="append", help="user metadata; repeatable")
     p.add_argument("--mime", metavar="TYPE", help="Content-Type (default: from the name)")
     p.add_argument("--header", metavar='"K: V"', action="append", help="another header; repeatable")
