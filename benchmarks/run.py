@@ -173,7 +173,9 @@ def main() -> int:
     parser.add_argument("--parallel", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--clients", default=DEFAULT, help=f"default {DEFAULT}; also ours-lanes, oss2-defaults, v2-defaults"
+        "--clients",
+        default=DEFAULT,
+        help=f"default {DEFAULT}; also ours-defaults, ours-lanes, oss2-defaults, v2-defaults",
     )
     parser.add_argument(
         "--crc", action="store_true", help="the server reads and checksums instead of dropping"

@@ -77,7 +77,9 @@ def _upload() -> MagicParser:
         "  result = %oss_upload 'my data.bin' oss://my-bucket/data.bin",
     )
     p.add_argument("items", nargs="*", metavar="SOURCE", help="files to upload, and the destination last")
-    p.add_argument("--part-size", metavar="SIZE", help="bytes or a unit: 8MiB; 100 KiB to 5 GB")
+    p.add_argument(
+        "--part-size", metavar="SIZE", help="bytes or a unit: 8MiB (the default; more for large files)"
+    )
     p.add_argument(
         "--parallel",
         metavar="N",

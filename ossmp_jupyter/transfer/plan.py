@@ -35,8 +35,11 @@ DEFAULT_PARALLEL = 5
 GROWN_PARALLEL = 32
 """How many parts in flight it becomes on long lines, where the user gives no number."""
 MAX_PARALLEL = 64
-_PREFERRED = 8 * MIB
 _LEAST = 1 * MIB
+_PREFERRED = 8 * MIB
+_LARGE = 32 * MIB
+_FINE = 64
+"""A large source is cut into no fewer parts, so that a failed one costs little of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,8 @@ def make_plan(
         Bytes of the source.
     part_size : int or str, optional
         Bytes per part, 100 KiB to 5 GiB; raised where the source would need more than 10,000
-        parts (``raised`` says so). Default: 8 MiB, less for small sources so that every lane
+        parts (``raised`` says so). Default: 8 MiB, up to 32 MiB from
+        512 MiB on (a 64th of the source), less for small sources so that every lane
         has several parts, never below 1 MiB.
     parallel : int
         Parts in flight at a time.
@@ -226,12 +230,19 @@ def make_plan(
             )
         return Plan(size, max(size, 1), simple=True)
     if part_size is None:
-        wished = min(_PREFERRED, max(_LEAST, _round_up(size // (4 * parallel), 256 * KIB)))
+        wished = _wished(size, parallel)
     else:
         wished = part_size
     least = -(-size // MAX_PARTS)
     chosen = wished if wished >= least else _round_up(least, 64 * KIB)
     return Plan(size, chosen, raised=part_size is not None and chosen > part_size)
+
+
+def _wished(size: int, parallel: int) -> int:
+    """Bytes per part where the user does not care: each part costs the same time, however long it is."""
+    if size > _FINE * _PREFERRED:
+        return min(_LARGE, _round_up(size // _FINE, 4 * MIB))
+    return min(_PREFERRED, max(_LEAST, _round_up(size // (4 * parallel), 256 * KIB)))
 
 
 def _round_up(value: int, step: int) -> int:

@@ -95,6 +95,14 @@ def test_by_default_each_lane_gets_several_parts_of_1_to_8_mib(size: int, parall
     assert plan.count >= min(2 * parallel, size // (2 * MIB))
 
 
+@given(st.integers(512 * MIB + 1, 64 * 1024 * MIB), st.integers(1, 64))
+def test_large_sources_have_larger_parts_but_never_few(size: int, parallel: int) -> None:
+    plan = make_plan(size, parallel=parallel)
+    assert 8 * MIB <= plan.part_size <= 32 * MIB
+    assert plan.part_size % (4 * MIB) == 0
+    assert plan.count >= 43
+
+
 def test_what_oss_cannot_hold_is_refused() -> None:
     assert make_plan(MAX_OBJECT_SIZE).count == MAX_PARTS
     with pytest.raises(InputError, match=r"48\.8 TiB"):
