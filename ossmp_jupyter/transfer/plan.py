@@ -229,10 +229,7 @@ def make_plan(
                 hint="PutObject takes 5 GiB at most; leave the simple option out",
             )
         return Plan(size, max(size, 1), simple=True)
-    if part_size is None:
-        wished = _wished(size, parallel)
-    else:
-        wished = part_size
+    wished = _wished(size, parallel) if part_size is None else part_size
     least = -(-size // MAX_PARTS)
     chosen = wished if wished >= least else _round_up(least, 64 * KIB)
     return Plan(size, chosen, raised=part_size is not None and chosen > part_size)
