@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     size = parse_size(args.size, "size")
-    print(f"{format_size(size)}, 8 MiB parts, medians of {args.rounds} interleaved rounds\n")
+    print(f"{format_size(size)}, medians of {args.rounds} interleaved rounds\n")
     print("| line | 5 at a time | left to the upload | ratio |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "data.bin")
