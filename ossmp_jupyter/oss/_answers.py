@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
 
 from ossmp_jupyter.errors import (
     AccessDenied,
@@ -30,7 +32,7 @@ from ossmp_jupyter.errors import (
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.xml import parse_error
 
-__all__ = ["Asked", "error_of", "server_time"]
+__all__ = ["Asked", "error_of", "not_oss", "server_time"]
 
 MAX_ERROR_BYTES = 64 * 1024
 
@@ -112,10 +114,18 @@ class Asked:
     def clean(self, text: str) -> str:
         """Take our own secrets out of a text that came from outside, and keep it to one short line."""
         if self.credentials:
-            for secret in (self.credentials.access_key_secret, self.credentials.security_token):
-                if secret:
-                    text = text.replace(secret, "***")
+            keys = self.credentials
+            for secret in (keys.access_key_secret, keys.security_token):
+                for form in _forms(secret) if secret else ():
+                    text = text.replace(form, "***")
+            text = text.replace(keys.access_key_id, keys.masked_id)
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """The ways in which an answer may echo a text of ours."""
+    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+    return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), encoded
 
 
 def error_of(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> OssmpError:
@@ -224,7 +234,6 @@ def _hint(asked: Asked, code: str, document: Mapping[str, str]) -> str | None:
 
 def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpError:
     """Something between us and OSS answered, or the endpoint is not OSS."""
-    kind = asked.clean(headers.get("content-type", "")).split(";")[0] or "no type"
     if status == 407:
         return TransportError(
             f"the proxy on the way to {asked.host} asks for a password",
@@ -242,7 +251,8 @@ def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpErro
         )
     if status >= 500:
         return ServerError(
-            f"{asked.host} answered {asked.operation} with HTTP {status} and no OSS error ({kind})",
+            f"{asked.host} answered {asked.operation} with HTTP {status} and no OSS error "
+            f"({_content_type(asked, headers)})",
             status=status,
             code=f"HTTP{status}",
             retryable=True,
@@ -252,13 +262,38 @@ def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpErro
         return NotOSS(
             f"{asked.host} answered {asked.operation} with a redirect (HTTP {status}), which OSS does not",
             status=status,
-            hint="signed requests are not sent elsewhere; check endpoint and scheme",
+            hint=f"signed requests are not sent elsewhere; {_way_out(asked, headers)}",
         )
+    return not_oss(asked, status, headers)
+
+
+def not_oss(asked: Asked, status: int, headers: Mapping[str, str]) -> NotOSS:
+    """Make the exception for an answer that OSS cannot have sent."""
     return NotOSS(
-        f"{asked.host} answered {asked.operation} with HTTP {status} and no OSS error ({kind})",
+        f"{asked.host} answered {asked.operation} with HTTP {status}, but not as OSS does "
+        f"({_content_type(asked, headers)})",
         status=status,
         hint="check that the endpoint is an OSS endpoint and that no login page or proxy is in the way",
     )
+
+
+def _content_type(asked: Asked, headers: Mapping[str, str]) -> str:
+    return asked.clean(headers.get("content-type", "")).split(";")[0][:60] or "no type"
+
+
+def _way_out(asked: Asked, headers: Mapping[str, str]) -> str:
+    """Name the endpoint that a redirect points to; of its address nothing else is shown."""
+    try:
+        parts = urlsplit(asked.clean(headers.get("location", "")))
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+    except ValueError:
+        scheme, host, port = "", "", None
+    if scheme not in {"http", "https"} or not re.fullmatch(r"[a-z0-9.:-]+", host):
+        return "check endpoint and scheme"
+    bucket = asked.target.removeprefix("oss://").partition("/")[0]
+    host = host.removeprefix(f"{bucket}.")
+    where = f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+    return f"if that is where your bucket is, connect with endpoint='{where}'"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

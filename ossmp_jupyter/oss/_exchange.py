@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -24,11 +25,12 @@ from ossmp_jupyter.errors import (
     Stalled,
     TransportError,
 )
-from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, server_time
+from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, not_oss, server_time
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.flight import SingleFlight
 from ossmp_jupyter.oss.signing import sign_v1, sign_v4
+from ossmp_jupyter.oss.veil import veil
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
 
 __all__ = ["Answer", "Call", "Exchange"]
@@ -154,7 +156,7 @@ class Exchange:
                 if "x-oss-request-id" in response.headers or "etag" in response.headers:
                     return response
                 await response.aclose()
-                raise _not_oss(self._host(call), call.operation, response)
+                raise not_oss(self._asked(call, credentials), response.status_code, response.headers)
             error, moment = await self._refusal(call, credentials, response)
             fresh = await self._remedy(error, credentials, moment, signed_ahead)
             if fresh is None:
@@ -233,9 +235,9 @@ class Exchange:
             headers["Transfer-Encoding"] = "chunked"
         if connection.request_payer:
             headers["x-oss-request-payer"] = "requester"
-        headers |= self._signature(call, headers, credentials)
+        headers |= veil(self._signature(call, headers, credentials))
         timeout = httpx.Timeout(connection.timeout, connect=connection.connect_timeout)
-        try:
+        with contextlib.suppress(UnicodeEncodeError):  # which holds the whole value
             return httpx.Request(
                 call.method,
                 endpoint.url(call.bucket, call.key, call.query),
@@ -244,11 +246,10 @@ class Exchange:
                 stream=None if isinstance(call.body, bytes) else call.body,
                 extensions={"timeout": timeout.as_dict()},
             )
-        except UnicodeEncodeError:
-            raise InputError(
-                f"a header of {call.operation} on {call.target} is not ASCII",
-                hint="pass it through ObjectOptions, which encodes it",
-            ) from None
+        raise InputError(
+            f"a header of {call.operation} on {call.target} is not ASCII",
+            hint="pass it through ObjectOptions, which encodes it",
+        )
 
     def _signature(self, call: Call, headers: Mapping[str, str], credentials: Credentials) -> dict[str, str]:
         connection = self.connection
@@ -286,11 +287,12 @@ class Exchange:
             body = b""  # the status alone says what happened
         finally:
             await response.aclose()
-        region = self.connection.endpoint.region
-        asked = Asked(call.operation, call.target, self._host(call), credentials, region)
-        return error_of(asked, response.status_code, response.headers, body), server_time(
-            response.headers, body
-        )
+        error = error_of(self._asked(call, credentials), response.status_code, response.headers, body)
+        return error, server_time(response.headers, body)
+
+    def _asked(self, call: Call, credentials: Credentials) -> Asked:
+        endpoint = self.connection.endpoint
+        return Asked(call.operation, call.target, self._host(call), credentials, endpoint.region)
 
     def _host(self, call: Call) -> str:
         return self.connection.endpoint.authority(call.bucket)
@@ -307,6 +309,8 @@ class Exchange:
             yield
         except OssmpError:
             raise
+        except asyncio.CancelledError as error:
+            raise asyncio.CancelledError(*error.args) from None
         except httpx.ConnectTimeout:
             raise ConnectionTimeout(
                 f"no connection to {host} within {self.connection.connect_timeout:g} s",
@@ -353,15 +357,6 @@ async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
         except zlib.error as error:
             raise httpx.DecodingError(str(error)) from None
     return bytes(data[:limit])
-
-
-def _not_oss(host: str, operation: str, response: httpx.Response) -> NotOSS:
-    kind = str(response.headers.get("content-type", "no type")).split(";")[0][:60]
-    return NotOSS(
-        f"{host} answered {operation} with HTTP {response.status_code}, but not as OSS does ({kind})",
-        status=response.status_code,
-        hint="check that the endpoint is an OSS endpoint and that no login page or proxy is in the way",
-    )
 
 
 def _transport_error(error: Exception, host: str, operation: str, connection: Connection) -> TransportError:

@@ -10,6 +10,7 @@ from enum import Enum
 from urllib.parse import quote, urlsplit
 
 from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.oss.veil import veil, veil_address
 
 __all__ = [
     "AddressStyle",
@@ -229,6 +230,7 @@ class Endpoint:
         InputError
             If neither endpoint nor region is given, or either makes no sense.
         """
+        endpoint = veil_address(endpoint)  # first of all: a traceback may show it
         if cname and path_style:
             raise InputError("cname and path_style exclude each other", hint="give one of them")
         wanted = normalise_region(region) if region else None
@@ -301,11 +303,14 @@ def _split_endpoint(endpoint: str) -> tuple[str, str, int | None]:
     text = endpoint.strip()
     if "://" not in text:
         text = f"https://{text}"
+    text = veil(text)
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise InputError("the endpoint is not a URL", hint=hint) from error
+    except ValueError:
+        parts = None
+    if parts is None:  # not within the except: a ValueError quotes what may be a password
+        raise InputError("the endpoint is not a URL", hint=hint)
     if parts.scheme.lower() not in _DEFAULT_PORTS:
         raise InputError(f"the endpoint's scheme is {parts.scheme!r}", hint="only http and https are served")
     if parts.username is not None or parts.password is not None:

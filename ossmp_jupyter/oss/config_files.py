@@ -25,6 +25,7 @@ from ossmp_jupyter.oss.credentials import (
     EnvironmentProvider,
 )
 from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
+from ossmp_jupyter.oss.veil import Secret, Variables, veil_named
 
 __all__ = [
     "AlibabaCredentialsProvider",
@@ -56,26 +57,34 @@ class _WatchedFile(Generic[_T]):
                 stamp = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
                 if self._cached is not None and self._cached[0] == stamp and not fresh:
                     return self._cached[1]
-                text = self.path.read_text("utf-8-sig")
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise CredentialsNotFound(f"{shown} does not exist") from error
-            except PermissionError as error:
+                content = self.path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                raise CredentialsNotFound(f"{shown} does not exist") from None
+            except PermissionError:
                 # A container whose HOME belongs to somebody else: not a file of this user's.
-                raise CredentialsNotFound(f"{shown} may not be read by this user") from error
-            except (OSError, UnicodeDecodeError) as error:
+                raise CredentialsNotFound(f"{shown} may not be read by this user") from None
+            except OSError as error:
                 raise CredentialsError(
                     f"{shown} cannot be read ({type(error).__name__})",
                     hint="check the file and its permissions",
-                ) from error
-            try:
-                parsed = self._parse(text)
-            except (configparser.Error, ValueError, TypeError, AttributeError):
-                # Parsers quote the offending line, which may be the one with the secret.
-                raise CredentialsError(
-                    f"{shown} is not a valid configuration", hint="write it anew"
                 ) from None
+            parsed = self._parsed(content)
+            del content  # a traceback may show what is there
+            if parsed is None:
+                raise CredentialsError(f"{shown} is not a valid configuration", hint="write it anew")
             self._cached = (stamp, parsed)
             return parsed
+
+    def _parsed(self, content: bytes) -> _T | None:
+        """Parse; None for what is no configuration.
+
+        Parsers quote the offending line, which may be the one with the secret: nothing of their exceptions
+        goes on, not even as the context of ours.
+        """
+        try:
+            return self._parse(Secret(content.decode("utf-8-sig")))
+        except (configparser.Error, ValueError, TypeError, AttributeError):
+            return None
 
 
 def shorten_home(path: Path) -> str:
@@ -104,9 +113,9 @@ def _parse_ini(text: str) -> _Sections:
     )
     parser.read_string(text)
     return {
-        " ".join(section.lower().split()): {
-            _plain(name): value.strip().strip("\"'") for name, value in parser.items(section)
-        }
+        " ".join(section.lower().split()): veil_named(
+            {_plain(name): value.strip().strip("\"'") for name, value in parser.items(section)}
+        )
         for section in parser.sections()
     }
 
@@ -140,7 +149,7 @@ class OssutilConfigProvider:
         profile: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        env = os.environ if environ is None else environ
+        env = environ = Variables(environ)
         chosen = path or env.get("OSSUTIL_CONFIG_FILE") or "~/.ossutilconfig"
         self._file = _WatchedFile(Path(chosen).expanduser(), _parse_ini)
         self._profile = profile or env.get("OSSUTIL_PROFILE") or None
@@ -223,7 +232,7 @@ class AliyunConfigProvider:
         profile: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        env = os.environ if environ is None else environ
+        env = environ = Variables(environ)
         self._file = _WatchedFile(Path(path or "~/.aliyun/config.json").expanduser(), _parse_aliyun)
         self._profile = profile or env.get("ALIBABA_CLOUD_PROFILE") or None
         self.source = shorten_home(self._file.path)
@@ -252,7 +261,7 @@ class AliyunConfigProvider:
 
 def _parse_aliyun(text: str) -> tuple[str, dict[str, dict[str, Any]]]:
     document = json.loads(text)
-    profiles = {str(profile.get("name")): profile for profile in document.get("profiles") or []}
+    profiles = {str(profile.get("name")): veil_named(profile) for profile in document.get("profiles") or []}
     return str(document.get("current") or "default"), profiles
 
 
@@ -282,6 +291,7 @@ def default_chain(
     >>> asyncio.run(chain.get())
     Credentials('ak')
     """
+    environ = Variables(environ)
     files: list[CredentialsProvider] = [
         OssutilConfigProvider(profile=profile, environ=environ),
         AliyunConfigProvider(profile=profile, environ=environ),
@@ -295,6 +305,7 @@ def ossutil_settings(
     profile: str | None = None, *, bucket: str | None = None, environ: Mapping[str, str] | None = None
 ) -> OssutilSettings | None:
     """Read endpoint and region from the ossutil configuration; None where there is none."""
+    environ = Variables(environ)
     try:
         return OssutilConfigProvider(profile=profile, environ=environ).settings(bucket)
     except CredentialsNotFound:

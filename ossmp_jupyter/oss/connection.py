@@ -12,6 +12,7 @@ from ossmp_jupyter.errors import CredentialsError, InputError
 from ossmp_jupyter.oss.address import Endpoint, check_bucket_name, normalise_region
 from ossmp_jupyter.oss.config_files import default_chain, ossutil_settings
 from ossmp_jupyter.oss.credentials import Credentials, CredentialsProvider, StaticProvider, as_provider
+from ossmp_jupyter.oss.veil import Variables, veil, veil_address
 
 __all__ = ["Connection", "connect", "default_user_agent"]
 
@@ -145,7 +146,12 @@ def connect(
     >>> connect(region="oss-cn-hangzhou", bucket="my-data", access_key_id="ak", access_key_secret="sk")
     Connection('https://oss-cn-hangzhou.aliyuncs.com', bucket='my-data', credentials from given in the call)
     """
-    env = os.environ if environ is None else environ
+    # First of all: a traceback may show the arguments of this very frame.
+    access_key_id, access_key_secret, security_token = map(
+        veil, (access_key_id, access_key_secret, security_token)
+    )
+    credentials, endpoint, env = veil(credentials), veil_address(endpoint), Variables(environ)
+    environ = env
     if signature not in {"v4", "v1"}:
         raise InputError(f"there is no signature version {signature!r}", hint="give 'v4' or 'v1'")
     timeout, connect_timeout = _seconds("timeout", timeout), _seconds("connect_timeout", connect_timeout)
@@ -211,7 +217,7 @@ def _provider(
     profile: str | None,
     environ: Mapping[str, str],
 ) -> CredentialsProvider:
-    given = [value for value in (access_key_id, access_key_secret, security_token) if value]
+    given = any((access_key_id, access_key_secret, security_token))
     if credentials is not None:
         if given:
             raise CredentialsError("keys and credentials are both given", hint="give one of them")
@@ -240,7 +246,7 @@ def _fill(
         return endpoint, region or _unless_known(endpoint, environ.get("OSS_REGION")), cname, path_style
     settings = ossutil_settings(profile, bucket=bucket, environ=environ)
     sources: list[tuple[str | None, str | None, str | None]] = [
-        (environ.get("OSS_ENDPOINT"), environ.get("OSS_REGION"), None)
+        (veil_address(environ.get("OSS_ENDPOINT")), environ.get("OSS_REGION"), None)
     ]
     if settings is not None:
         entry = (settings.endpoint, settings.region, settings.style)

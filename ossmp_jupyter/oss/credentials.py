@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from ossmp_jupyter.errors import CredentialsError
 from ossmp_jupyter.oss.flight import SingleFlight
+from ossmp_jupyter.oss.foreign import answer_of
+from ossmp_jupyter.oss.veil import KeyId, Secret, Variables, masked, veil
 
 __all__ = [
     "CallableProvider",
@@ -26,6 +27,7 @@ __all__ = [
     "CredentialsNotFound",
     "CredentialsProvider",
     "EnvironmentProvider",
+    "GuardedProvider",
     "StaticProvider",
     "as_provider",
 ]
@@ -33,7 +35,7 @@ __all__ = [
 _REFRESH_BEFORE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Credentials:
     """An access key pair, with the security token of temporary credentials.
 
@@ -46,6 +48,11 @@ class Credentials:
     expires_at : datetime, optional
         When temporary credentials end, with a time zone.
 
+    Notes
+    -----
+    The fields are texts that do not show themselves: ``credentials.access_key_secret`` in a cell is
+    ``'***'``. Credentials cannot be pickled.
+
     Examples
     --------
     >>> Credentials("LTAI5tExample1234", "a secret", "a token")
@@ -57,27 +64,41 @@ class Credentials:
     security_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
 
-    def __post_init__(self) -> None:
-        for name, value in (("ID", self.access_key_id), ("secret", self.access_key_secret)):
-            if not value.strip():
+    def __init__(
+        self,
+        access_key_id: str,
+        access_key_secret: str,
+        security_token: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        # Written out, and in this order: a traceback may show the arguments of this very frame.
+        access_key_id = KeyId(access_key_id.strip())
+        access_key_secret = Secret(access_key_secret.strip())
+        security_token = Secret((security_token or "").strip()) or None
+        for name, value in (("ID", access_key_id), ("secret", access_key_secret)):
+            if not value:
                 raise CredentialsError(
                     f"the access key {name} is empty", hint="give both halves of the key pair"
                 )
-        # A value pasted with a line break would break the request apart.
-        for attribute in ("access_key_id", "access_key_secret", "security_token"):
-            value = getattr(self, attribute)
-            object.__setattr__(self, attribute, value.strip() or None if value is not None else None)
-            if value is not None and not value.strip().isprintable():
+        values = {
+            "access_key_id": access_key_id,
+            "access_key_secret": access_key_secret,
+            "security_token": security_token,
+        }
+        for attribute, text in values.items():
+            # A value pasted with a line break would break the request apart.
+            if text is not None and not text.isprintable():
                 what = attribute.replace("_", " ")
                 raise CredentialsError(
                     f"the {what} holds control characters", hint="copy it again, without line breaks"
                 )
+            object.__setattr__(self, attribute, text)
+        object.__setattr__(self, "expires_at", expires_at)
 
     @property
     def masked_id(self) -> str:
         """Enough of the access key ID to recognise it."""
-        known = self.access_key_id
-        return known if len(known) <= 8 else f"{known[:4]}…{known[-4:]}"
+        return masked(self.access_key_id)
 
     def __repr__(self) -> str:
         token = ", with a security token" if self.security_token else ""
@@ -152,7 +173,7 @@ class EnvironmentProvider:
     )
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self._environ = environ
+        self._environ = environ = Variables(environ)
         self.source = "environment variables"
 
     async def get(self) -> Credentials:
@@ -165,11 +186,10 @@ class EnvironmentProvider:
         CredentialsError
             If only one half of a pair is set.
         """
-        environ = os.environ if self._environ is None else self._environ
         for id_name, secret_name, token_name in self._SETS:
-            access_key_id, secret = environ.get(id_name, "").strip(), environ.get(secret_name, "").strip()
+            access_key_id, secret = self._read(id_name), self._read(secret_name)
             if access_key_id and secret:
-                token = environ.get(token_name, "").strip() or None
+                token = self._read(token_name) or None
                 names = (id_name, secret_name) + ((token_name,) if token else ())
                 self.source = f"environment variables {', '.join(names)}"
                 return Credentials(access_key_id, secret, token)
@@ -181,6 +201,9 @@ class EnvironmentProvider:
     async def refresh(self) -> Credentials:
         """Read the variables again."""
         return await self.get()
+
+    def _read(self, name: str) -> Secret:
+        return Secret(self._environ.get(name, "").strip())
 
 
 class CallableProvider:
@@ -236,21 +259,8 @@ class CallableProvider:
         return await self._flight.run(self._ask)
 
     async def _ask(self) -> Credentials:
-        try:
-            if inspect.iscoroutinefunction(self._function):
-                answer = await self._function()
-            else:
-                answer = await asyncio.to_thread(self._function)
-                if inspect.isawaitable(answer):
-                    answer = await answer
-        except CredentialsError:
-            raise
-        except Exception as error:
-            # The function's own message may hold anything, keys included; it stays in __cause__.
-            raise CredentialsError(
-                f"the {self.source} that provides credentials failed with {type(error).__name__}",
-                hint="call it by itself to see why",
-            ) from error
+        what = f"the {self.source} that provides credentials"
+        answer = await answer_of(what, self._call, Credentials, Mapping)
         credentials = (
             answer if isinstance(answer, Credentials) else credentials_from_mapping(answer, self.source)
         )
@@ -258,26 +268,71 @@ class CallableProvider:
         self._renew_at = datetime.now(UTC) + self._lifetime if self._lifetime is not None else None
         return credentials
 
+    async def _call(self) -> Any:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function()
+        answer = await asyncio.to_thread(self._function)
+        return await answer if inspect.isawaitable(answer) else answer
 
-def credentials_from_mapping(answer: object, source: str) -> Credentials:
-    """Read credentials from a mapping in any of the spellings Alibaba's tools use."""
-    if not isinstance(answer, Mapping):
-        raise CredentialsError(
-            f"the {source} returned a {type(answer).__name__}, not credentials",
-            hint="return Credentials(...) or a dict with accessKeyId, accessKeySecret and stsToken",
+
+class GuardedProvider:
+    """A provider of the user's own, kept from telling more than it should when it fails.
+
+    Examples
+    --------
+    >>> GuardedProvider(StaticProvider(Credentials("ak", "sk"), source="my desk"))
+    <credentials from my desk>
+    """
+
+    def __init__(self, provider: CredentialsProvider) -> None:
+        self._provider = provider
+
+    @property
+    def source(self) -> str:
+        """What the provider itself says."""
+        return str(self._provider.source)
+
+    def __repr__(self) -> str:
+        return f"<credentials from {self.source}>"
+
+    async def get(self) -> Credentials:
+        """Return the current credentials.
+
+        Raises
+        ------
+        CredentialsError
+            If the provider fails, however.
+        """
+        return await self._ask(self._provider.get)
+
+    async def refresh(self) -> Credentials:
+        """Fetch newer credentials; errors as :meth:`get`."""
+        return await self._ask(self._provider.refresh)
+
+    async def _ask(self, ask: Callable[[], Awaitable[object]]) -> Credentials:
+        found: Credentials = await answer_of(
+            f"the credentials provider {type(self._provider).__name__}", ask, Credentials
         )
+        return found
+
+
+def credentials_from_mapping(answer: Mapping[Any, Any], source: str) -> Credentials:
+    """Read credentials from a mapping in any of the spellings Alibaba's tools use."""
+    answer = veil(answer)
     fields = {str(name).replace("_", "").replace("-", "").lower(): value for name, value in answer.items()}
     expires = fields.get("expiration") or fields.get("expiresat")
     if isinstance(expires, str):
         try:
             expires = datetime.fromisoformat(expires)
-        except ValueError as error:
-            raise CredentialsError(f"the {source} gave an expiration that is not an ISO 8601 time") from error
+        except ValueError:
+            expires = None
+        if expires is None:  # not within the except: ValueErrors quote
+            raise CredentialsError(f"the {source} gave an expiration that is not an ISO 8601 time")
     if isinstance(expires, datetime) and expires.tzinfo is None:
         expires = expires.replace(tzinfo=UTC)
     return Credentials(
-        str(fields.get("accesskeyid") or ""),
-        str(fields.get("accesskeysecret") or ""),
+        Secret(fields.get("accesskeyid") or ""),
+        Secret(fields.get("accesskeysecret") or ""),
         fields.get("ststoken") or fields.get("securitytoken") or None,
         expires if isinstance(expires, datetime) else None,
     )
@@ -349,7 +404,8 @@ def as_provider(credentials: object) -> CredentialsProvider:
     if isinstance(credentials, Mapping):
         return StaticProvider(credentials_from_mapping(credentials, "mapping"))
     if isinstance(credentials, CredentialsProvider):
-        return credentials
+        own = type(credentials).__module__.startswith("ossmp_jupyter.")
+        return credentials if own else GuardedProvider(credentials)
     if callable(credentials):
         return CallableProvider(credentials)
     raise CredentialsError(

@@ -8,16 +8,19 @@ scheduler's thread behind.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ossmp_jupyter.errors import CredentialsError
 from ossmp_jupyter.oss.credentials import Credentials, CredentialsNotFound
 from ossmp_jupyter.oss.flight import SingleFlight
+from ossmp_jupyter.oss.veil import Variables
 
 __all__ = ["AlibabaCredentialsProvider"]
 
@@ -47,7 +50,8 @@ class AlibabaCredentialsProvider:
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None, *, profile: str | None = None) -> None:
-        self._environ, self._profile = environ, profile
+        self._environ = environ = Variables(environ)
+        self._profile = profile
         self._lock = threading.Lock()
         self._flight: SingleFlight[Credentials] = SingleFlight()
         self._chosen: tuple[str, Any] | None = None
@@ -61,6 +65,8 @@ class AlibabaCredentialsProvider:
         ------
         CredentialsNotFound
             If the library is not installed, or finds nothing.
+        CredentialsError
+            If a source that had credentials does not give newer ones.
         """
         known = self._known
         if known is not None and datetime.now(UTC) < known[1]:
@@ -90,18 +96,19 @@ class AlibabaCredentialsProvider:
             from alibabacloud_credentials import provider as library
         except ImportError as error:
             raise CredentialsNotFound("alibabacloud-credentials is not installed") from error
-        # Its errors and warnings quote whole answers, keys included; and it logs each provider that has none.
-        logging.getLogger("credentials").setLevel(logging.CRITICAL)
-        if self._chosen is not None:
-            name, chosen = self._chosen
-            return self._read(name, chosen.get_credentials())
+        with _quietly():
+            if self._chosen is not None:
+                name, chosen = self._chosen
+                return self._again(name, chosen)
+            return self._first(library)
+
+    def _first(self, library: Any) -> Credentials:
         tried: list[str] = []
-        environ = os.environ if self._environ is None else self._environ
-        files = _files(library, environ, self._profile)
-        for name, make in files if self._profile else _chain(library, environ, files):
+        files = _files(library, self._environ, self._profile)
+        for name, make in files if self._profile else _chain(library, self._environ, files):
             try:
                 chosen = make()
-                credentials = self._read(name, chosen.get_credentials())
+                credentials = self._read(name, chosen)
             except Exception as error:
                 tried.append(f"{name}: {type(error).__name__}")
                 continue
@@ -109,7 +116,17 @@ class AlibabaCredentialsProvider:
             return credentials
         raise CredentialsNotFound(f"alibabacloud-credentials found none ({', '.join(tried)})")
 
-    def _read(self, name: str, found: Any) -> Credentials:
+    def _again(self, name: str, chosen: Any) -> Credentials:
+        try:
+            return self._read(name, chosen)
+        except Exception as error:
+            kind = type(error).__name__
+        raise CredentialsError(
+            f"the {name} gave no newer credentials ({kind})", hint="try again; if it stays so, look there"
+        )
+
+    def _read(self, name: str, chosen: Any) -> Credentials:
+        found = chosen.get_credentials()
         seconds = found.get_expiration()
         credentials = Credentials(
             found.get_access_key_id() or "",
@@ -119,6 +136,43 @@ class AlibabaCredentialsProvider:
         )
         self.source = f"alibabacloud-credentials ({name})"
         return credentials
+
+
+# The library's errors and log lines quote whole answers and whole addresses, keys included.
+_TALKATIVE = ("credentials", "alibabacloud-tea", "urllib3.connectionpool", "urllib3.util.retry")
+_asking = threading.local()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Ask the library in this thread: nothing is logged meanwhile, and no redirect followed.
+
+    A redirect would take the token of the instance's metadata, or that of the pod, to whoever sent it.
+    """
+    _prepare()
+    _asking.now = True
+    try:
+        yield
+    finally:
+        _asking.now = False
+
+
+@functools.cache
+def _prepare() -> None:
+    """Give requests and loggers a look at :data:`_asking`; for everybody else they stay what they are."""
+    from requests import Session
+
+    sessions: Any = Session
+    follow = sessions.resolve_redirects
+
+    @functools.wraps(follow)
+    def resolve_redirects(*args: Any, **options: Any) -> Iterator[Any]:
+        return iter(()) if getattr(_asking, "now", False) else follow(*args, **options)
+
+    sessions.resolve_redirects = resolve_redirects
+    logging.getLogger("credentials").setLevel(logging.CRITICAL)  # it also logs each provider that has none
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(lambda record: not getattr(_asking, "now", False))
 
 
 _Makers = Iterator[tuple[str, _Maker]]

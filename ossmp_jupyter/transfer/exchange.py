@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import h11
@@ -61,7 +61,7 @@ class PartRequest:
     addresses: Sequence[Address]
     method: bytes
     target: bytes
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     body: PartBody
     timeouts: Timeouts
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.oss.veil import veil_address
 from ossmp_jupyter.transfer.exchange import Address, Origin, PartRequest, Timeouts
 from ossmp_jupyter.transfer.lane_body import CHUNK, PartBody, RangeReader
 from ossmp_jupyter.transfer.lane_worker import Lane
@@ -140,13 +141,13 @@ class LaneTransport(httpx.AsyncBaseTransport):
             self._proxied[key] = proxy is not None
             verify = self._tls() if scheme == "https" or (proxy or "").startswith("https") else _no_tls()
             limits = httpx.Limits(max_connections=self._max_lanes, max_keepalive_connections=20)
-            try:
+            with contextlib.suppress(ImportError, ValueError):  # their messages may hold its password
                 self._routes[key] = httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy)
-            except (ImportError, ValueError) as error:
-                # the message never holds the proxy's URL: there may be a password in it
-                hint = "use an http:// or https:// proxy, or install httpx[socks]"
-                raise InputError(f"the proxy of the environment cannot be used for {scheme}://{host}",
-                                 hint=hint) from error  # fmt: skip
+            if key not in self._routes:
+                raise InputError(
+                    f"the proxy of the environment cannot be used for {scheme}://{host}",
+                    hint="use an http:// or https:// proxy, or install httpx[socks]",
+                )
         return self._routes[key]
 
     def _tls(self) -> ssl.SSLContext:
@@ -343,7 +344,7 @@ def _environment_proxy(scheme: str, host: str) -> str | None:
     proxy = proxies.get(scheme) or proxies.get("all")
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
-    return proxy
+    return veil_address(proxy)
 
 
 def _ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext:
