@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from ossmp_jupyter.errors import InputError, OssmpError, TransportError
 from ossmp_jupyter.localoss.remote import Remote, control_request, spawn
-from ossmp_jupyter.localoss.variables import ROOT_VARIABLE, SECRET_VARIABLE
+from ossmp_jupyter.localoss.variables import ROOT_VARIABLE
+from ossmp_jupyter.oss.veil import Secret, veil_named
 
 __all__ = ["LocalHandle", "attach_local", "default_root"]
 
@@ -143,12 +144,11 @@ def _attach(folder: Path) -> LocalHandle:
 
 def _start(folder: Path, known: Mapping[str, Any] | None) -> LocalHandle:
     arguments = ["--shared", "--root", str(folder)]
-    secret = None
+    keys: dict[str, str | None] = {}
     if known is not None:
         arguments += ["--port", str(urlsplit(str(known["endpoint"])).port or 0)]
-        arguments += ["--access-key-id", str(known["access_key_id"])]
-        secret = str(known["access_key_secret"])
-    process, told = spawn(arguments, {SECRET_VARIABLE: secret}, tied=False, log=folder / "server.log")
+        keys = {name: Secret(known[name]) for name in ("access_key_id", "access_key_secret")}
+    process, told = spawn(arguments, keys, tied=False, log=folder / "server.log")
     if process.stdout is not None:
         process.stdout.close()
     threading.Thread(target=process.wait, name="localoss-reaper", daemon=True).start()
@@ -167,7 +167,7 @@ def _read_ready(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     wanted = {"endpoint", "region", "bucket", "access_key_id", "access_key_secret", "control_token", "root"}
-    return told if isinstance(told, dict) and wanted <= set(told) else None
+    return veil_named(told) if isinstance(told, dict) and wanted <= set(told) else None
 
 
 def _write_ready(folder: Path, told: Mapping[str, Any]) -> None:

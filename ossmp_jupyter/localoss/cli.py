@@ -49,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
         help=f"its secret (default: ${SECRET_VARIABLE}, or a random one)",
     )
     add("--security-token", metavar="T", help=f"demand this STS token (default: ${TOKEN_VARIABLE}, or none)")
+    add(
+        "--keys-from-stdin",
+        action="store_true",
+        help="read access_key_id, access_key_secret and security_token from a line of JSON instead",
+    )
     add("--bandwidth", metavar="SPEED", help="limit of all connections together, such as 20MB/s")
     add(
         "--discard", action="store_true", help="drop bodies, for benchmarks; they are counted and checksummed"
@@ -73,6 +78,7 @@ def read_settings(argv: Sequence[str] | None) -> tuple[Settings, argparse.Namesp
     """Read the command line into settings; the random parts are filled in."""
     given = parser().parse_args(argv)
     key_id, key_secret = random_keys()
+    keys = json.loads(sys.stdin.readline() or "{}") if given.keys_from_stdin else {}
     checksums = given.checksums or ("crc" if given.discard else "full")
     buckets = tuple(given.bucket or ("demo",))
     for name in buckets:
@@ -83,9 +89,15 @@ def read_settings(argv: Sequence[str] | None) -> tuple[Settings, argparse.Namesp
         port=given.port,
         region=given.region.removeprefix("oss-"),
         buckets=buckets,
-        access_key_id=given.access_key_id or key_id,
-        access_key_secret=given.access_key_secret or os.environ.pop(SECRET_VARIABLE, "") or key_secret,
-        security_token=given.security_token or os.environ.pop(TOKEN_VARIABLE, "") or None,
+        access_key_id=keys.get("access_key_id") or given.access_key_id or key_id,
+        access_key_secret=keys.get("access_key_secret")
+        or given.access_key_secret
+        or os.environ.pop(SECRET_VARIABLE, "")
+        or key_secret,
+        security_token=keys.get("security_token")
+        or given.security_token
+        or os.environ.pop(TOKEN_VARIABLE, "")
+        or None,
         control_token=secrets.token_urlsafe(24),
         bandwidth=None if given.bandwidth is None else parse_size(given.bandwidth, "--bandwidth"),
         discard=given.discard,

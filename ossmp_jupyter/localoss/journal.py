@@ -14,7 +14,10 @@ __all__ = ["Journal", "masked"]
 
 _HIDDEN = "(hidden)"
 _SECRET_HEADERS = ("authorization", "x-oss-security-token", "security-token", "x-localoss-token", "cookie")
-_SECRET_PARAMETERS = ("signature", "x-oss-signature", "security-token", "x-oss-security-token")
+_SECRET_PARAMETERS = (
+    "signature", "ossaccesskeyid", "security-token",
+    "x-oss-signature", "x-oss-credential", "x-oss-security-token",
+)  # fmt: skip
 _LENGTH = 20_000  # some 80 MB at most; the longest upload has 10,002 requests
 
 

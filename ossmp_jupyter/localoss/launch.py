@@ -16,7 +16,7 @@ from typing import Any, Self
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.localoss.attach import LocalHandle, attach_local
 from ossmp_jupyter.localoss.remote import Remote, spawn
-from ossmp_jupyter.localoss.variables import SECRET_VARIABLE, TOKEN_VARIABLE
+from ossmp_jupyter.oss.veil import veil
 
 __all__ = ["LocalHandle", "LocalOSS", "attach_local"]
 
@@ -77,13 +77,14 @@ class LocalOSS(Remote):
         port: int = 0,
         arguments: Sequence[str] = (),
     ) -> None:
+        access_key_id, access_key_secret, security_token = map(
+            veil, (access_key_id, access_key_secret, security_token)
+        )
         if isinstance(buckets, str) or not buckets:
             raise InputError("buckets is not a list of names", hint='write buckets=("demo",)')
         options: list[str] = ["--watch-stdin", "--region", region, "--port", str(port)]
         for name in buckets:
             options += ["--bucket", name]
-        if access_key_id is not None:
-            options += ["--access-key-id", access_key_id]
         if bandwidth is not None:
             options += ["--bandwidth", str(bandwidth)]
         if discard:
@@ -91,7 +92,11 @@ class LocalOSS(Remote):
         self._options = [*options, *arguments]
         self._wanted_root, self._faults = root, faults
         self.security_token = security_token
-        self._secrets = {SECRET_VARIABLE: access_key_secret, TOKEN_VARIABLE: security_token}
+        self._keys = {
+            "access_key_id": access_key_id,
+            "access_key_secret": access_key_secret,
+            "security_token": security_token,
+        }
         self._end: weakref.finalize[..., LocalOSS] | None = None
 
     def start(self) -> Self:
@@ -99,7 +104,7 @@ class LocalOSS(Remote):
         own = tempfile.mkdtemp(prefix="localoss-") if self._wanted_root is None else None
         root = own if self._wanted_root is None else os.fspath(self._wanted_root)
         try:
-            process, told = spawn([*self._options, "--root", str(root)], self._secrets, tied=True)
+            process, told = spawn([*self._options, "--root", str(root)], self._keys, tied=True)
         except BaseException:
             if own is not None:
                 shutil.rmtree(own, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from ossmp_jupyter.errors import InputError, OssmpError, TransportError
+from ossmp_jupyter.oss.veil import KeyId, Secret, veil, veil_named
 
 __all__ = ["Remote", "control_request", "spawn"]
 
@@ -47,9 +49,13 @@ class Remote:
     _control_token: str
 
     def _take(self, told: Mapping[str, Any]) -> None:
-        for name in ("endpoint", "region", "bucket", "access_key_id", "access_key_secret", "root"):
+        for name in ("endpoint", "region", "bucket", "root"):
             setattr(self, name, str(told[name]))
-        self._control_token = str(told["control_token"])
+        self.access_key_id, self.access_key_secret = (
+            KeyId(told["access_key_id"]),
+            Secret(told["access_key_secret"]),
+        )
+        self._control_token = Secret(told["control_token"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {getattr(self, 'endpoint', 'not running')}>"
@@ -60,11 +66,11 @@ class Remote:
             "OSS_ENDPOINT": self.endpoint,
             "OSS_REGION": self.region,
             "OSS_BUCKET": self.bucket,
-            "OSS_ACCESS_KEY_ID": self.access_key_id,
-            "OSS_ACCESS_KEY_SECRET": self.access_key_secret,
+            "OSS_ACCESS_KEY_ID": str(self.access_key_id),
+            "OSS_ACCESS_KEY_SECRET": str(self.access_key_secret),
         }
         if self.security_token:
-            found["OSS_SESSION_TOKEN"] = self.security_token
+            found["OSS_SESSION_TOKEN"] = str(self.security_token)
         return found
 
     def _control(self, method: str, action: str, value: object = None) -> Any:
@@ -96,8 +102,8 @@ class Remote:
 
     def expire_token(self, new: str) -> None:
         """Let the security token in force expire; from now on ``new`` is the valid one."""
-        self._control("POST", "token", {"token": new})
-        self.security_token = new
+        self._control("POST", "token", {"token": veil(new)})
+        self.security_token = veil(new)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is stored.
@@ -143,7 +149,7 @@ def control_request(
 
 
 def spawn(
-    arguments: Sequence[str], secrets: Mapping[str, str | None], *, tied: bool, log: Path | None = None
+    arguments: Sequence[str], keys: Mapping[str, str | None], *, tied: bool, log: Path | None = None
 ) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Start a server in a session of its own (no interrupt of ours reaches it) and read its ready line.
 
@@ -151,8 +157,9 @@ def spawn(
     ----------
     arguments : sequence of str
         Command line after the module's name.
-    secrets : mapping of str to str or None
-        Environment variables; secrets do not belong on a command line, which everybody can read.
+    keys : mapping of str to str or None
+        ``access_key_id``, ``access_key_secret`` and ``security_token``, as far as they are given. They go
+        through standard input: a command line is there for everybody to read.
     tied : bool
         Whether the server ends with us: its standard input is then a pipe that only we hold.
     log : Path, optional
@@ -163,25 +170,21 @@ def spawn(
     OssmpError
         When it does not get ready within 30 seconds, with its own last words.
     """
-    environment = {**os.environ, **{name: value for name, value in secrets.items() if value}}
-    if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):  # run from a checkout
-        old = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_HOME), old)))
     # -P: a user's own http.py or secrets.py in the working directory must not shadow the standard library.
-    command = [sys.executable, "-P", "-m", "ossmp_jupyter.localoss", *arguments]
+    command = [sys.executable, "-P", "-m", "ossmp_jupyter.localoss", "--keys-from-stdin", *arguments]
     with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=environment,
+            env=_environment(),
             start_new_session=True,
         )
         timer = threading.Timer(_START_SECONDS, process.kill)
         timer.start()
         try:
-            line = process.stdout.readline() if process.stdout is not None else b""
+            line = _hand_over(process, keys, tied=tied)
         except BaseException:  # an interrupt must not leave the server behind
             process.kill()
             process.wait()
@@ -190,7 +193,30 @@ def spawn(
             timer.cancel()
         if not line:
             raise _failed_start(process, errors)
-    return process, json.loads(line)
+    return process, veil_named(json.loads(line))
+
+
+def _environment() -> dict[str, str]:
+    """The server's environment: ours, without the keys of the user's account."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OSS_", "ALIBABA_CLOUD_"))
+    }
+    if _PACKAGE_HOME.name not in ("site-packages", "dist-packages"):  # run from a checkout
+        old = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_HOME), old)))
+    return environment
+
+
+def _hand_over(process: subprocess.Popen[bytes], keys: Mapping[str, str | None], *, tied: bool) -> Secret:
+    """Give the server its keys; returns its ready line, empty when it ended before."""
+    given = {name: str(value) for name, value in keys.items() if value}
+    assert process.stdin is not None and process.stdout is not None
+    with contextlib.suppress(OSError):  # it ended at once: its last words say why
+        process.stdin.write(json.dumps(given).encode() + b"\n")
+        process.stdin.flush()
+        if not tied:
+            process.stdin.close()
+    return Secret(process.stdout.readline().decode())
 
 
 def _failed_start(process: subprocess.Popen[bytes], errors: IO[bytes]) -> OssmpError:

@@ -14,6 +14,7 @@ import httpx
 
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.oss.rest import RestClient
+from ossmp_jupyter.oss.veil import veil_named
 from ossmp_jupyter.transfer.callbacks import ProgressCallback
 from ossmp_jupyter.transfer.calls import ClientCalls
 from ossmp_jupyter.transfer.defaults import current_connection
@@ -72,6 +73,7 @@ class OSSClient(ClientCalls):
         trust_env: bool = True,
         **settings: Any,
     ) -> None:
+        settings = veil_named(settings)
         if connection is None:
             connection = connect(**settings) if settings else current_connection()
         if verify is True and connection.ca_file is not None:

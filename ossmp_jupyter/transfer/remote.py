@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from ossmp_jupyter.errors import NotOSS
+from ossmp_jupyter.oss.veil import veil
 from ossmp_jupyter.transfer import outcome as outcomes
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.lanes import PartBody
@@ -153,7 +154,7 @@ class RemoteSteps(UploadSteps):
                 url = await self._rest.presign_part(
                     request.bucket, request.key, upload_id, place.number, expires=_LINK_LIFE
                 )
-                sent = await self._remote().put(url, place.offset, place.length)
+                sent = await self._remote().put(veil(url), place.offset, place.length)
             finally:
                 self.board.flight.pop(place.number, None)
             if not sent.etag:
