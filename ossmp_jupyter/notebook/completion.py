@@ -24,7 +24,7 @@ _PATH_OPTIONS = frozenset({"--checkpoint", "--root"})
 _NAME_OPTIONS = frozenset({"--callback", "--progress"})
 _TAKES_FILES = frozenset({"oss_upload", "oss_resume"})
 _TAKES_IDS = frozenset({"oss_parts", "oss_abort", "oss_pause", "oss_resume", "oss_wait"})
-_TAKES_ADDRESSES = frozenset({"oss_upload", "oss_head", "oss_connect"})
+_TAKES_ADDRESSES = frozenset({"oss_upload", "oss_head", "oss_verify", "oss_connect"})
 _PATIENCE = 1.0  # seconds for a listing of the bucket; Tab must not hang
 _MOST = 100
 

@@ -159,3 +159,10 @@ class OssMagics(Magics, Configurable):
         from ossmp_jupyter.notebook.looking import show_head
 
         return show_head(self.session, args)
+
+    @_magic
+    def oss_verify(self, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
+        """Check that objects are still what was published."""
+        from ossmp_jupyter.notebook.verifying import verify
+
+        return verify(self.session, args)

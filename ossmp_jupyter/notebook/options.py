@@ -22,6 +22,7 @@ MAGICS = (
     "oss_resume",
     "oss_wait",
     "oss_head",
+    "oss_verify",
 )
 
 
@@ -183,6 +184,25 @@ def _head() -> MagicParser:
     return p
 
 
+def _verify() -> MagicParser:
+    p = MagicParser(
+        "oss_verify",
+        "[OBJECT... | FILE OBJECT | NOTEBOOK.ipynb] [--deep]",
+        "Check that objects are still what was published; raises when one is not.",
+        "Without arguments: all that this kernel has published. OBJECT alone: by the receipt of its last\n"
+        "upload from this machine, kept for 30 days. FILE OBJECT: by the file's content now. A saved\n"
+        "notebook: by the receipts in its outputs. Asks for size and CRC-64; nothing is downloaded.\n\n"
+        "examples:\n"
+        "  %oss_verify\n"
+        "  %oss_verify data.csv oss://my-bucket/2026/data.csv\n"
+        "  %oss_verify report.ipynb",
+    )
+    p.add_argument("items", nargs="*", metavar="WHAT", help="objects, a file and its object, or a notebook")
+    p.add_argument("--deep", action="store_true", help="download the objects and checksum every byte")
+    p.add_argument("-q", "--quiet", action="store_true", help="print nothing unless it fails")
+    return p
+
+
 def _pick() -> MagicParser:
     p = MagicParser(
         "oss_pick",
@@ -216,4 +236,5 @@ _BUILDERS = {
     "oss_resume": _resume,
     "oss_wait": _wait,
     "oss_head": _head,
+    "oss_verify": _verify,
 }

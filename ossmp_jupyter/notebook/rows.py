@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
 from ossmp_jupyter.transfer.remote import RemoteSource
+from ossmp_jupyter.transfer.verify import Published
 from ossmp_jupyter.units import format_duration, format_size, format_speed
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ __all__ = [
     "Unfinished",
     "final_line",
     "html_table",
+    "read_final_line",
     "row_of",
     "row_of_unfinished",
     "text_table",
@@ -182,18 +186,19 @@ def row_of_unfinished(upload: Unfinished) -> Row:
 
 
 def final_line(result: UploadResult) -> str:
-    """Write the one line that a finished upload leaves in the cell.
+    """Write the receipt that a finished upload leaves in the cell: one line, which %oss_verify can read.
 
     Examples
     --------
-    >>> result = UploadResult("b", "k", 200 << 20, "9C-25", 1, True, 9.8, 25, bytes_sent=200 << 20)
-    >>> final_line(result)
-    'oss://b/k  200.0 MiB in 9.8 s, 20.4 MiB/s, 25 parts, CRC-64 verified, ETag 9C-25'
+    >>> result = UploadResult("b", "k", 2 << 20, "9C-2", 7, True, 0.1, 2, bytes_sent=2 << 20, finished=86400)
+    >>> final_line(result).partition("  ")[2].replace("00:00:00 UTC", "...")
+    '2.0 MiB (2,097,152 bytes) in 0.1 s, 20.0 MiB/s, 2 parts, CRC-64 7 verified, ETag 9C-2, 1970-01-02 ...'
     """
+    pieces = [f"{format_size(result.size)} ({result.size:,} bytes)"]
     if result.already_published:
-        pieces = [f"{format_size(result.size)} already published, nothing sent"]
+        pieces[0] += " already published, nothing sent"
     else:
-        pieces = [f"{format_size(result.size)} in {format_duration(result.elapsed)}"]
+        pieces[0] += f" in {format_duration(result.elapsed)}"
         if result.elapsed > 0:
             pieces.append(format_speed(result.bytes_sent / result.elapsed))
     pieces.append(f"{result.parts} part{'' if result.parts == 1 else 's'}")
@@ -201,11 +206,35 @@ def final_line(result: UploadResult) -> str:
         pieces[-1] += f" ({result.parts_kept} kept from before)"
     if result.retries:
         pieces.append(f"{result.retries} retr{'y' if result.retries == 1 else 'ies'}")
-    pieces.append("CRC-64 verified" if result.verified else "CRC-64 not verified by the server")
+    pieces.append(f"CRC-64 {result.crc64} {'verified' if result.verified else 'not verified by the server'}")
     pieces.append(f"ETag {result.etag}")
+    if result.finished:
+        pieces.append(f"{datetime.fromtimestamp(result.finished, UTC):%Y-%m-%d %H:%M:%S} UTC")
     if result.callback_error:
         pieces.append(f"but the callback failed: {result.callback_error}")
     return f"{result.address}  {', '.join(pieces)}"
+
+
+_RECEIPT = re.compile(
+    r"oss://(?P<bucket>[^/\s]+)/(?P<key>.+)  \S+ \S+ \((?P<size>[\d,]{1,26}) bytes\) .*"
+    r"CRC-64 (?P<crc>\d{1,20}) (?:not )?verified[^,]*, ETag (?P<etag>[^\s,]*)"
+)
+
+
+def read_final_line(line: str) -> Published | None:
+    """Read a receipt back, or None where the line is none.
+
+    Examples
+    --------
+    >>> result = UploadResult("b", "a  b", 2 << 20, "9C-2", 7, False, 0.1, 2)
+    >>> read_final_line(final_line(result)) == Published.of(result)
+    True
+    """
+    found = _RECEIPT.match(line)
+    if found is None:
+        return None
+    size = int(found["size"].replace(",", "") or 0)
+    return Published(found["bucket"], found["key"], size, int(found["crc"]), found["etag"])
 
 
 _HEAD = ("ID", "Upload", "Done", "Size", "Parts", "State", "Upload ID")

@@ -24,7 +24,9 @@ from ossmp_jupyter.oss.messages import (
 from ossmp_jupyter.oss.rest import ObjectStream, RestClient
 from ossmp_jupyter.transfer.copying import multipart_copy
 from ossmp_jupyter.transfer.plan import check_parallel, check_part_size
+from ossmp_jupyter.transfer.progress import UploadResult
 from ossmp_jupyter.transfer.request import resolve_target
+from ossmp_jupyter.transfer.verify import Check, Published, check_published
 
 __all__ = ["ClientCalls"]
 
@@ -239,6 +241,11 @@ class ClientCalls:
     ) -> AbstractAsyncContextManager[ObjectStream]:
         """Read an object piece by piece: ``async with oss.stream(k) as s: async for piece in s: ...``."""
         return self._rest.stream_object(*self._target(name), byte_range=byte_range)
+
+    async def verify(self, published: Published | UploadResult, *, deep: bool = False) -> Check:
+        """Hold a receipt against the bucket; ``deep`` reads the object instead of asking for its CRC-64."""
+        receipt = Published.of(published) if isinstance(published, UploadResult) else published
+        return await check_published(self._rest, receipt, deep=deep)
 
     async def delete(self, name: str) -> None:
         """Delete an object; no error if there is none."""

@@ -298,6 +298,7 @@ class UploadCore(ABC):
             callback_error=done.callback_error,
             already_published=already,
             request_id=done.request_id,
+            finished=time.time(),
         )
 
     async def abort_on_server(self) -> None:

@@ -313,6 +313,13 @@ def known_upload_ids() -> set[str]:
     return {record.header.upload_id for record in records if record is not None}
 
 
+def published_records() -> list[Record]:
+    """What was published from this machine in the last 30 days, oldest first."""
+    records = (Journal(path).load() for path in _journal_files())
+    found = [record for record in records if record is not None and record.receipt is not None]
+    return sorted(found, key=lambda record: record.receipt.finished if record.receipt else 0.0)
+
+
 def _journal_files() -> Iterator[Path]:
     with contextlib.suppress(OSError):
         yield from sorted(journal_dir().glob("*.jsonl"))

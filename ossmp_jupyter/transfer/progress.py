@@ -91,7 +91,8 @@ class UploadResult:
 
     ``verified`` is True only when the server's own CRC-64 of the whole object equals ours.
     ``already_published`` says that nothing had to be sent. ``callback_error`` is set where the
-    object is stored but the application's callback failed (HTTP 203).
+    object is stored but the application's callback failed (HTTP 203). ``finished`` is a Unix time in
+    seconds.
 
     Examples
     --------
@@ -120,6 +121,7 @@ class UploadResult:
     callback_error: str | None = None
     already_published: bool = False
     request_id: str = ""
+    finished: float = 0.0
 
     @property
     def address(self) -> str:

@@ -105,8 +105,8 @@ def test_upload_publishes_verifies_and_ends_with_one_line(
     assert isinstance(result, UploadResult)
     assert (result.address, result.size, result.crc64) == ("oss://demo/dir/a.bin", len(data), crc64(data))
     lines = connected.text().splitlines()
-    assert lines[-1].startswith("oss://demo/dir/a.bin  5.0 MiB in ")
-    assert lines[-1].endswith(f"CRC-64 verified, ETag {result.etag}")
+    assert lines[-1].startswith("oss://demo/dir/a.bin  5.0 MiB (5,242,880 bytes) in ")
+    assert f", CRC-64 {result.crc64} verified, ETag {result.etag}, 20" in lines[-1]
     assert stored(oss, "dir/a.bin")["size"] == len(data)
 
 
