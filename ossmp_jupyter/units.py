@@ -7,7 +7,16 @@ import re
 
 from ossmp_jupyter.errors import InputError
 
-__all__ = ["GIB", "KIB", "MIB", "format_duration", "format_size", "format_speed", "parse_size"]
+__all__ = [
+    "GIB",
+    "KIB",
+    "MIB",
+    "format_duration",
+    "format_size",
+    "format_speed",
+    "parse_duration",
+    "parse_size",
+]
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -108,3 +117,25 @@ def format_duration(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+_AGES = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_duration(value: str, what: str = "duration") -> float:
+    """Read a duration: ``"7d"``, ``"12h"``, ``"90 min"``, ``"2w"``; returns seconds.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_duration("7d"), parse_duration("1.5 h"), parse_duration("90min")
+    (604800.0, 5400.0, 5400.0)
+    """
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(s|min|m|h|d|w)\s*", value)
+    if found is None:
+        raise InputError(f"{what} {value!r} is not a duration", hint="write such as 7d, 12h or 30min")
+    return float(found[1]) * _AGES[found[2]]

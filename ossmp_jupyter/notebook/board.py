@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.notebook.rows import Row, Unfinished, row_of, row_of_unfinished
+from ossmp_jupyter.notebook.rows import Row, row_of, row_of_unfinished
+from ossmp_jupyter.notebook.unfinished import Unfinished, from_journals
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.transfer.journal import JournalSummary, list_journals
-from ossmp_jupyter.transfer.remote import RemoteSource
 
 if TYPE_CHECKING:
     from ossmp_jupyter.oss.connection import Connection
-    from ossmp_jupyter.oss.messages import UploadInfo
-    from ossmp_jupyter.transfer.client import OSSClient
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["Board", "from_journals", "list_bucket", "merge"]
-
-_MOST = 1000  # unfinished uploads of a bucket that are looked at
+__all__ = ["Board"]
 
 
 class Board:
@@ -84,65 +75,3 @@ def _only_one(text: str, found: Sequence[str]) -> None:
         raise InputError(
             f"{text!r} is the beginning of {len(found)} uploads: {some}", hint="give more of the ID"
         )
-
-
-def from_journals(connection: Connection | None) -> list[Unfinished]:
-    """Uploads with a checkpoint on this machine; only those of the connected service, when there is one."""
-    return [
-        _of_journal(summary)
-        for summary in list_journals()
-        if connection is None or summary.endpoint == connection.identity
-    ]
-
-
-def _of_journal(summary: JournalSummary) -> Unfinished:
-    bucket, _, key = summary.address.removeprefix("oss://").partition("/")
-    is_file = summary.kind == "file"
-    return Unfinished(
-        upload_id=summary.upload_id,
-        bucket=bucket,
-        key=key,
-        source=summary.source,
-        size=summary.size,
-        confirmed=summary.confirmed,
-        part_size=summary.part_size,
-        begun=datetime.fromtimestamp(summary.updated_at).strftime("%Y-%m-%d %H:%M"),
-        journal=str(summary.path),
-        in_browser=summary.kind == RemoteSource.kind,
-        in_use=summary.in_use,
-        resumable=is_file and not summary.in_use and os.path.isfile(summary.source),
-    )
-
-
-def list_bucket(connection: Connection, prefix: str = "") -> Future[list[Unfinished]]:
-    """Ask the connected bucket for its unfinished multipart uploads."""
-    bucket = connection.bucket or ""
-
-    async def collect(client: OSSClient) -> list[Unfinished]:
-        found: list[Unfinished] = []
-        async for info in client.iter_uploads(prefix=prefix):
-            found.append(_of_info(bucket, info))
-            if len(found) >= _MOST:
-                break
-        return found
-
-    return manager.call(collect, connection)
-
-
-def _of_info(bucket: str, info: UploadInfo) -> Unfinished:
-    begun = info.initiated.astimezone().strftime("%Y-%m-%d %H:%M") if info.initiated else ""
-    return Unfinished(upload_id=info.upload_id, bucket=bucket, key=info.key, begun=begun)
-
-
-def merge(
-    journals: Sequence[Unfinished], listed: Sequence[Unfinished], bucket: str | None
-) -> list[Unfinished]:
-    """Join both lists by upload ID; a journal whose upload its bucket no longer has is left out."""
-    by_id: dict[str, Any] = {u.upload_id: u for u in listed}
-    out = [
-        replace(u, begun=by_id[u.upload_id].begun) if u.upload_id in by_id else u
-        for u in journals
-        if u.bucket != bucket or u.upload_id in by_id
-    ]
-    known = {u.upload_id for u in out}
-    return out + [u for u in listed if u.upload_id not in known]

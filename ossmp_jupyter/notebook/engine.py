@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError, NoSuchUpload, OssmpError
-from ossmp_jupyter.notebook.board import Board, list_bucket
-from ossmp_jupyter.notebook.rows import Unfinished
+from ossmp_jupyter.notebook.board import Board
+from ossmp_jupyter.notebook.unfinished import Unfinished, list_bucket
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer import manager
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
 
 __all__ = [
+    "abort_unfinished",
     "abort_upload",
     "connection_now",
     "find_in_bucket",
@@ -93,7 +94,7 @@ def abort_upload(board: Board, text: str) -> Future[bool]:
         return handle.abort()
     if handle is not None and handle.state in (State.DONE, State.ABORTED):
         raise InputError(f"{handle.name} is {handle.state.value} already", hint="there is nothing to abort")
-    return manager.call(_abort_of(_unfinished(board, text, handle)), connection_now())
+    return manager.call(abort_unfinished(_unfinished(board, text, handle)), connection_now())
 
 
 def _unfinished(board: Board, text: str, handle: Upload | None) -> Unfinished:
@@ -107,7 +108,9 @@ def _unfinished(board: Board, text: str, handle: Upload | None) -> Unfinished:
     return Unfinished(upload_id, handle.request.bucket, handle.request.key, source=handle.request.source.path)
 
 
-def _abort_of(upload: Unfinished) -> Callable[[OSSClient], Coroutine[Any, Any, bool]]:
+def abort_unfinished(upload: Unfinished) -> Callable[[OSSClient], Coroutine[Any, Any, bool]]:
+    """What the engine has to do to abort an upload that no running handle owns; its journal goes too."""
+
     async def abort(client: OSSClient) -> bool:
         journal = Journal(Path(upload.journal)) if upload.journal else None
         if journal is not None:

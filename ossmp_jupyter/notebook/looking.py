@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError, OssmpError
-from ossmp_jupyter.notebook.board import from_journals, list_bucket, merge
 from ossmp_jupyter.notebook.engine import connection_now, list_parts
-from ossmp_jupyter.notebook.rows import Unfinished, text_table
+from ossmp_jupyter.notebook.rows import text_table
+from ossmp_jupyter.notebook.unfinished import Unfinished, from_journals, list_bucket, merge
 from ossmp_jupyter.notebook.uploading import locate
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss.messages import HeadResult, PartInfo
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["find_unfinished", "head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
 
+_MOST = 1000  # unfinished uploads in the panel
 _SHOWN = 10  # parts printed from either end of a long list
 
 
 def show_uploads(session: Session, args: argparse.Namespace) -> None:
     """Show all uploads: live, on this machine, in the bucket."""
+    if args.abort_older is not None:
+        from ossmp_jupyter.notebook.cleaning import abort_older
+
+        return abort_older(session, args)
+    if args.yes:
+        raise InputError("--yes belongs to --abort-older", hint="write %oss_uploads --abort-older 7d --yes")
     mode = session.ui(args.ui)
     try:
         connection: Connection | None = connection_now()
@@ -50,11 +57,15 @@ def find_unfinished(
     listed: list[Unfinished] | None = None
     if connection is not None and connection.bucket and ask:
         try:
-            listed = wait_future(list_bucket(connection, prefix), session.shell)
+            known = [u.upload_id for u in journals]
+            listed = wait_future(list_bucket(connection, prefix, known=known), session.shell)
         except OssmpError as error:
             print(f"bucket {connection.bucket} could not be asked for unfinished uploads: {error}")
     asked = connection.bucket if connection is not None and listed is not None else None
-    session.board.set_unfinished(merge(journals, listed or [], asked if not prefix else None))
+    found = merge(journals, listed or [], asked if not prefix else None)
+    if len(found) > _MOST:
+        print(f"{len(found)} unfinished uploads: the first {_MOST} are shown; --prefix P narrows the list")
+    session.board.set_unfinished(found[:_MOST])
 
 
 def show_parts(session: Session, args: argparse.Namespace) -> Any:

@@ -114,12 +114,20 @@ def _upload() -> MagicParser:
 def _uploads() -> MagicParser:
     p = MagicParser(
         "oss_uploads",
-        "[--prefix P] [--local-only] [--ui auto|widget|text|none]",
+        "[--prefix P] [--local-only] [--ui auto|widget|text|none] | --abort-older AGE [--yes]",
         "Show uploads: this kernel's, those begun earlier on this machine, and the bucket's unfinished ones.",
-        "Select one and Abort it, List its parts, Pause or Resume it.",
+        "Select one and Abort it, List its parts, Pause or Resume it.\n\n"
+        "examples:\n"
+        "  %oss_uploads\n"
+        "  %oss_uploads --abort-older 7d          show what would be aborted\n"
+        "  %oss_uploads --abort-older 7d --yes    abort it",
     )
     p.add_argument("--prefix", metavar="P", default="", help="only unfinished uploads whose key begins so")
     p.add_argument("--local-only", action="store_true", help="do not ask the bucket")
+    p.add_argument(
+        "--abort-older", metavar="AGE", help="the bucket's unfinished uploads of that age: 7d, 12h"
+    )
+    p.add_argument("--yes", action="store_true", help="abort them; without it they are only shown")
     p.add_argument("--ui", choices=UI_MODES, help="how it shows (auto)")
     return p
 

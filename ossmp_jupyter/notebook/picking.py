@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.notebook.board import from_journals
 from ossmp_jupyter.notebook.browser_files import BrowserFiles, Missing, Pick, PickView
 from ossmp_jupyter.notebook.browser_source import BrowserSource
 from ossmp_jupyter.notebook.engine import connection_now
 from ossmp_jupyter.notebook.looking import find_unfinished
+from ossmp_jupyter.notebook.unfinished import from_journals
 from ossmp_jupyter.notebook.uploading import pairs
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.plan import MAX_PARTS
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import argparse
 
     from ossmp_jupyter.notebook.courier import Courier, PageFile
-    from ossmp_jupyter.notebook.rows import Unfinished
     from ossmp_jupyter.notebook.session import Session
+    from ossmp_jupyter.notebook.unfinished import Unfinished
     from ossmp_jupyter.transfer.manager import Upload
 
 __all__ = ["box", "make_files", "pick"]

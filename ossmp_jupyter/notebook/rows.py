@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ossmp_jupyter.notebook.unfinished import Unfinished
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
 from ossmp_jupyter.transfer.remote import RemoteSource
 from ossmp_jupyter.transfer.verify import Published
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Row",
-    "Unfinished",
     "final_line",
     "html_table",
     "read_final_line",
@@ -45,29 +45,6 @@ _WORDS = {
 }
 _PAUSABLE = frozenset({State.QUEUED, State.HASHING, State.INITIATING, State.UPLOADING, State.WAITING})
 _RESUMABLE = frozenset({State.PAUSED, State.WAITING, State.FAILED})
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A multipart upload that no handle of this kernel owns: from a journal, from the bucket, or both."""
-
-    upload_id: str
-    bucket: str
-    key: str
-    source: str | None = None
-    size: int = 0
-    confirmed: int = 0
-    part_size: int = 0
-    begun: str = ""
-    journal: str | None = None
-    resumable: bool = False
-    in_browser: bool = False  # the file is on somebody's computer: it has to be chosen again
-    in_use: bool = False  # by another process, at the time of looking
-
-    @property
-    def address(self) -> str:
-        """The target, ``oss://bucket/key``."""
-        return f"oss://{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +147,20 @@ def row_of(handle: Upload) -> Row:
 
 def row_of_unfinished(upload: Unfinished) -> Row:
     """Take a row from an upload that was begun elsewhere or earlier."""
-    known = f"{format_size(upload.confirmed)} / {format_size(upload.size)}" if upload.size else ""
-    begun = f"unfinished, begun {upload.begun}" if upload.begun else "unfinished"
+    if upload.size:
+        size = f"{format_size(upload.confirmed)} / {format_size(upload.size)}"
+    else:
+        size = "" if upload.stored is None else f"{format_size(upload.stored)} stored"
     return Row(
         id=upload.upload_id,
         upload_id=upload.upload_id,
         name=upload.source or "(begun elsewhere)",
         address=upload.address,
         state="unfinished",
-        words=f"{begun}: choose the file again in %oss_pick" if upload.in_browser else begun,
+        words=upload.words(),
         percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
-        size=known,
+        size=size,
+        parts="" if upload.parts is None else str(upload.parts),
         can="ALR" if upload.resumable else "AL",
     )
 
@@ -243,7 +223,7 @@ _HEAD = ("ID", "Upload", "Done", "Size", "Parts", "State", "Upload ID")
 def _cells(row: Row) -> tuple[str, ...]:
     state = f"{row.words}: {row.error}" if row.error else row.words
     parts = f"{row.parts}, {row.retries} retried" if row.retries else row.parts
-    done = f"{row.percent:.0f} %" if row.size else ""
+    done = f"{row.percent:.0f} %" if "/" in row.size else ""
     live = "" if row.id == row.upload_id else row.id
     return live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
 

@@ -212,7 +212,7 @@ def test_pause_and_resume_while_the_cell_waits(kernel: Kernel, oss: LocalOSS) ->
     oss.set_bandwidth(None)
     kernel.click(t="do", do="resume", id=row["id"])
     assert kernel.reply(cell, 20)["status"] == "ok"
-    assert "CRC-64 verified" in kernel.output(cell)
+    assert "verified, ETag" in kernel.output(cell)
     assert rows(kernel)[row["id"]]["state"] == "done"
 
 
@@ -297,7 +297,7 @@ def test_a_killed_kernel_is_taken_over_by_the_same_cell_in_a_new_one(
     with new_kernel(oss, tmp_path) as again:
         cell = again.send(UPLOAD)
         assert again.reply(cell, 30)["status"] == "ok"
-        assert "CRC-64 verified" in again.output(cell)
+        assert "verified, ETag" in again.output(cell)
     sent = [said for said in oss.journal() if said["operation"] == "UploadPart"]
     assert len(sent) <= 32 - stored
     assert {said["upload_id"] for said in sent} == {left["upload_id"]}

@@ -55,8 +55,8 @@ def test_the_saved_notebook_shows_the_final_state(oss: LocalOSS, tmp_path: Path)
         assert "done, verified" in shown[form]
         assert "oss://demo/k" in shown[form]
     (line,) = streams(upload).splitlines()
-    assert line.startswith("oss://demo/k  4.0 MiB in ")
-    assert "CRC-64 verified" in line
+    assert line.startswith("oss://demo/k  4.0 MiB (4,194,304 bytes) in ")
+    assert "verified, ETag" in line
     assert not errors(upload)
     assert not any("<UploadResult " in str(cell.outputs) for cell in notebook.cells)
     ours = [[cell.outputs for cell in notebook.cells], notebook.metadata.widgets]
@@ -83,7 +83,7 @@ def test_background_cells_keep_the_final_state_too(oss: LocalOSS, tmp_path: Path
     notebook = run(tmp_path, "h = %oss_upload data.bin k -b", "%oss_wait", "import time; time.sleep(0.5)")
     (shown,) = (output.data for output in notebook.cells[1].outputs if output.output_type == "display_data")
     assert "done, verified" in shown["text/plain"]
-    assert "CRC-64 verified" in streams(notebook.cells[2])
+    assert "verified, ETag" in streams(notebook.cells[2])
 
 
 @pytest.mark.parametrize(
