@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from ossmp_jupyter.localoss.call import Answer, Call, Operation, element, xml_answer, xml_date
 from ossmp_jupyter.localoss.errors_xml import invalid_argument
+from ossmp_jupyter.localoss.lifecycle import sweep
 from ossmp_jupyter.localoss.model import OpenUpload
 from ossmp_jupyter.localoss.multipart import key_element, wants_encoding
 from ossmp_jupyter.localoss.stored_headers import storage_class
@@ -78,7 +79,7 @@ def _prefixes(call: Call, page: Iterable[Entry[T]]) -> str:
 
 def list_uploads(call: Call) -> Answer:
     """List the bucket's open uploads."""
-    call.store.check_bucket(call.bucket)
+    sweep(call)
     prefix, delimiter = call.head.parameter("prefix") or "", call.head.parameter("delimiter") or ""
     key_marker = call.head.parameter("key-marker") or ""
     id_marker = call.head.parameter("upload-id-marker") or ""

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 
-from ossmp_jupyter.localoss import buckets, complete, listing, multipart, objects
+from ossmp_jupyter.localoss import buckets, complete, lifecycle, listing, multipart, objects
 from ossmp_jupyter.localoss.call import Answer, Call, Operation
 from ossmp_jupyter.localoss.errors_xml import Refused
 
@@ -32,6 +32,9 @@ HANDLERS: Mapping[Operation, Callable[[Call], Answer]] = {
     Operation.DELETE_BUCKET: buckets.delete_bucket,
     Operation.GET_BUCKET_INFO: buckets.bucket_info,
     Operation.GET_BUCKET_LOCATION: buckets.bucket_location,
+    Operation.PUT_LIFECYCLE: lifecycle.put_lifecycle,
+    Operation.GET_LIFECYCLE: lifecycle.get_lifecycle,
+    Operation.DELETE_LIFECYCLE: lifecycle.delete_lifecycle,
     Operation.LIST_BUCKETS: buckets.list_buckets,
 }
 
@@ -46,7 +49,6 @@ _FOREIGN = frozenset(
         "delete",
         "encryption",
         "inventory",
-        "lifecycle",
         "live",
         "logging",
         "policy",
@@ -166,7 +168,16 @@ def _operation(call: Call) -> Operation:
     return _object_operation(call, method, names) if call.key else _bucket_operation(call, method, names)
 
 
+_LIFECYCLE = {
+    "PUT": Operation.PUT_LIFECYCLE,
+    "GET": Operation.GET_LIFECYCLE,
+    "DELETE": Operation.DELETE_LIFECYCLE,
+}
+
+
 def _bucket_operation(call: Call, method: str, names: set[str]) -> Operation:
+    if "lifecycle" in names:
+        return _LIFECYCLE.get(method, Operation.UNKNOWN)
     if method == "PUT":
         return Operation.PUT_BUCKET
     if method == "DELETE":
@@ -185,6 +196,8 @@ def _bucket_operation(call: Call, method: str, names: set[str]) -> Operation:
 
 
 def _object_operation(call: Call, method: str, names: set[str]) -> Operation:
+    if "lifecycle" in names:
+        return Operation.UNKNOWN
     copies = "x-oss-copy-source" in call.head.headers
     if method == "PUT":
         if names & {"partNumber", "uploadId"}:

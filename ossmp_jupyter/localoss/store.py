@@ -43,6 +43,7 @@ class Store:
         self.root = root
         self._lock = threading.RLock()
         self._buckets: dict[str, float] = {}
+        self._settings: dict[str, dict[str, str]] = {}
         self._objects: dict[str, dict[str, StoredObject]] = {}
         self._keys: dict[str, list[str]] = {}
         self._uploads: dict[str, OpenUpload] = {}
@@ -61,8 +62,9 @@ class Store:
         with self._lock:
             if name in self._buckets:
                 return False
-            self._write_json(self.root / "buckets" / f"{name}.json", {"name": name, "created": now})
             self._buckets[name], self._objects[name], self._keys[name] = now, {}, []
+            self._settings[name] = {}
+            self._write_bucket(name)
             return True
 
     def delete_bucket(self, name: str) -> None:
@@ -72,7 +74,21 @@ class Store:
             if self._keys[name] or any(upload.bucket == name for upload in self._uploads.values()):
                 raise Refused("BucketNotEmpty", extra={"BucketName": name})
             (self.root / "buckets" / f"{name}.json").unlink(missing_ok=True)
-            del self._buckets[name], self._objects[name], self._keys[name]
+            del self._buckets[name], self._objects[name], self._keys[name], self._settings[name]
+
+    def setting(self, bucket: str, name: str) -> str | None:
+        """Return a sub-resource of a bucket, such as its lifecycle rules, as it was put; None without one."""
+        with self._lock:
+            self.check_bucket(bucket)
+            return self._settings[bucket].get(name)
+
+    def set_setting(self, bucket: str, name: str, value: str | None) -> None:
+        """Keep a sub-resource of a bucket, or forget it."""
+        with self._lock:
+            self.check_bucket(bucket)
+            settings = {key: kept for key, kept in self._settings[bucket].items() if key != name}
+            self._settings[bucket] = settings if value is None else {**settings, name: value}
+            self._write_bucket(bucket)
 
     def has_bucket(self, name: str) -> bool:
         """Tell whether a bucket exists."""
@@ -291,6 +307,10 @@ class Store:
         name = hashlib.sha256(key.encode("utf-8")).hexdigest()
         return self.root / "objects" / bucket / name[:2] / f"{name}.json"
 
+    def _write_bucket(self, name: str) -> None:
+        kept = {"name": name, "created": self._buckets[name], "settings": self._settings[name]}
+        self._write_json(self.root / "buckets" / f"{name}.json", kept)
+
     def _write_json(self, path: Path, value: Mapping[str, Any]) -> None:
         temp = self.temp_file()
         temp.write_text(json.dumps(value), encoding="utf-8")
@@ -311,6 +331,7 @@ class Store:
             bucket = json.loads(file.read_text(encoding="utf-8"))
             name = str(bucket["name"])
             self._buckets[name], self._objects[name], self._keys[name] = float(bucket["created"]), {}, []
+            self._settings[name] = dict(bucket.get("settings", {}))
         used: set[str] = set()
         for file in (self.root / "objects").glob("*/*/*.json"):
             made = StoredObject.from_json(json.loads(file.read_text(encoding="utf-8")))

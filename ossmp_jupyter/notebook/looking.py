@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ossmp_jupyter.errors import InputError, OssmpError
+from ossmp_jupyter.errors import InputError, NotFound, OssmpError
 from ossmp_jupyter.notebook.engine import connection_now, list_parts
 from ossmp_jupyter.notebook.rows import text_table
 from ossmp_jupyter.notebook.unfinished import Unfinished, from_journals, list_bucket, merge
 from ossmp_jupyter.notebook.uploading import locate
 from ossmp_jupyter.notebook.waiting import wait_future
+from ossmp_jupyter.oss.lifecycle import clears_uploads
 from ossmp_jupyter.oss.messages import HeadResult, PartInfo
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import resolve_target
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_unfinished", "head_table", "parts_table", "show_head", "show_parts", "show_uploads"]
 
+_FORGOTTEN = 86400.0  # seconds: uploads of today are at work
 _MOST = 1000  # unfinished uploads in the panel
 _SHOWN = 10  # parts printed from either end of a long list
 
@@ -44,6 +46,8 @@ def show_uploads(session: Session, args: argparse.Namespace) -> None:
             raise
         connection = None
     find_unfinished(session, connection, args.prefix, ask=not args.local_only)
+    if connection is not None and not args.local_only:
+        _suggest_rule(session, connection, args.prefix)
     session.cell(None, mode)
     if mode == "text":
         print(text_table(session.board.rows()))
@@ -66,6 +70,29 @@ def find_unfinished(
     if len(found) > _MOST:
         print(f"{len(found)} unfinished uploads: the first {_MOST} are shown; --prefix P narrows the list")
     session.board.set_unfinished(found[:_MOST])
+
+
+def _suggest_rule(session: Session, connection: Connection, prefix: str) -> None:
+    """Say once that nothing clears forgotten uploads away, where there are some and that is so."""
+    bucket = connection.bucket
+    if bucket is None or bucket in session.advised:
+        return
+    if not any(u.bucket == bucket and u.age and u.age > _FORGOTTEN for u in session.board.unfinished):
+        return
+    session.advised.add(bucket)
+    try:
+        rules = wait_future(
+            manager.call(lambda client: client.get_bucket_lifecycle(), connection), session.shell
+        )
+    except NotFound:
+        rules = ()
+    except OssmpError:
+        return  # not everybody may look at a bucket's rules
+    if not clears_uploads(rules, prefix):
+        print(
+            f"no lifecycle rule of bucket {bucket} clears forgotten uploads away, and what they hold costs "
+            "storage: add a rule with AbortMultipartUpload, or run %oss_uploads --abort-older 7d"
+        )
 
 
 def show_parts(session: Session, args: argparse.Namespace) -> Any:

@@ -36,6 +36,7 @@ class Session:
         self.board = Board()
         self.actions = Actions(self.board)
         self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
+        self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
         self._files: BrowserFiles | None = None
         self._unsettled: list[Cell] = []

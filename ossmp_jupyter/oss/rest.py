@@ -28,6 +28,7 @@ from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
 from ossmp_jupyter.oss._heads import ObjectStream, crc_of, etag_of, head_of
 from ossmp_jupyter.oss.address import check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.oss.lifecycle import LifecycleRule, read_lifecycle
 from ossmp_jupyter.oss.messages import (
     BucketPage,
     CompleteResult,
@@ -338,6 +339,12 @@ class RestClient:
     async def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket."""
         await self._bucket("DeleteBucket", "DELETE", bucket, _NONE)
+
+    async def get_bucket_lifecycle(self, bucket: str) -> tuple[LifecycleRule, ...]:
+        """The bucket's lifecycle rules; none is ``NotFound`` with the code NoSuchLifecycle."""
+        return read_lifecycle(
+            (await self._bucket("GetBucketLifecycle", "GET", bucket, {"lifecycle": ""})).body
+        )
 
     # --- links --------------------------------------------------------------------------------
 

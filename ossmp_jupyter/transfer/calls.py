@@ -9,6 +9,7 @@ from typing import Any
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.headers import ObjectOptions, guess_mime
+from ossmp_jupyter.oss.lifecycle import LifecycleRule
 from ossmp_jupyter.oss.messages import (
     BucketPage,
     CompleteResult,
@@ -264,6 +265,10 @@ class ClientCalls:
     async def put_bucket(self, bucket: str) -> None:
         """Create a bucket."""
         await self._rest.put_bucket(bucket)
+
+    async def get_bucket_lifecycle(self, bucket: str | None = None) -> tuple[LifecycleRule, ...]:
+        """The bucket's lifecycle rules; where there are none: ``NotFound``, code ``NoSuchLifecycle``."""
+        return await self._rest.get_bucket_lifecycle(self._bucket(bucket))
 
     async def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket."""

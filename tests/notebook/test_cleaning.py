@@ -10,6 +10,7 @@ import pytest
 
 from ossmp_jupyter.errors import AccessDenied, InputError, OssmpError
 from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.notebook import looking
 from ossmp_jupyter.transfer import manager
 from tests.notebook.conftest import Shell
 
@@ -119,6 +120,28 @@ def test_what_cannot_be_aborted_is_named_and_the_rest_is_done(connected: Shell, 
     assert isinstance(error.__cause__, AccessDenied)
     assert str(error).startswith("1 of 3 uploads could not be aborted, the first is ")
     assert len(open_keys(oss)) == 1
+
+
+def test_a_missing_lifecycle_rule_is_spoken_of_once(
+    connected: Shell, oss: LocalOSS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected.run("%oss_uploads --ui text")
+    assert "lifecycle" not in connected.text(), "nothing is forgotten there"
+    begin("today.bin")
+    connected.run("%oss_uploads --ui text")
+    assert "lifecycle" not in connected.text(), "uploads of today are at work"
+    monkeypatch.setattr(looking, "_FORGOTTEN", 0.0)
+    oss.set_faults([{"operation": "GetBucketLifecycle", "at": 1, "kind": "error", "status": 403,
+                     "code": "AccessDenied"}])  # fmt: skip
+    connected.run("%oss_uploads --ui text")
+    assert "lifecycle" not in connected.text(), "not everybody may look"
+    connected.ip.find_line_magic("oss_uploads").__self__.session.advised.clear()
+    connected.run("%oss_uploads --ui text")
+    said = connected.text()
+    assert said.startswith("no lifecycle rule of bucket demo clears forgotten uploads away")
+    assert "%oss_uploads --abort-older 7d" in said
+    connected.run("%oss_uploads --ui text")
+    assert "lifecycle" not in connected.text()
 
 
 @pytest.mark.parametrize(
