@@ -1,6 +1,14 @@
 // The upload panel; CSS is a constant that comes with the script. Text goes in by textContent only: file names and keys are not ours.
 const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
 const SILENCE = 6000; // ms without a word from the kernel while uploads run
+const AGAIN = "Run its cell again, or %oss_uploads, after %load_ext and %oss_connect: uploads go on where they were.";
+const LOST = {
+  silent: "No news from the kernel. If it was restarted or died: " + AGAIN,
+  cut: "No connection to the kernel. Its uploads go on, and this panel follows as soon as the connection is back.",
+  over: "The kernel that ran these uploads is gone. " + AGAIN,
+};
+const OVER = ["restarting", "autorestarting", "dead", "terminating"];
+const PAGE = Math.random().toString(36).slice(2);
 
 function make(tag, cls, parent, text) {
   const node = document.createElement(tag);
@@ -25,7 +33,7 @@ const memory = new Map();
 export function draw(hub, only, el) {
   const own = new Map();
   const mine = JSON.stringify(only), before = memory.get(mine) || {};
-  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null;
+  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null, last = 0, lost = null;
   const shows = (id) => !only || only.includes(id);
   const root = make("div", "ossmp-panel", el);
   make("style", "", root, CSS);
@@ -40,7 +48,7 @@ export function draw(hub, only, el) {
   const keep = button("Keep", "", ask, () => { confirmed(null); buttons[0][0].focus(); });
   ask.onkeydown = (e) => { if (e.key === "Escape") keep.click(); };
   ask.hidden = true;
-  const gone = make("div", "ossmp-gone", root, "No news from the kernel. If it was restarted or died, run %oss_uploads to see what is left and to resume.");
+  const gone = make("div", "ossmp-gone", root);
   gone.setAttribute("role", "alert");
   gone.hidden = true;
   const scroll = make("div", "ossmp-scroll", root);
@@ -75,7 +83,7 @@ export function draw(hub, only, el) {
     send(verb, chosen);
   }
   function enable() {
-    const can = chosen && own.has(chosen) ? own.get(chosen).data.can || "" : "";
+    const can = chosen && own.has(chosen) && lost !== "over" ? own.get(chosen).data.can || "" : "";
     for (const [b, letter] of buttons) b.disabled = !can.includes(letter);
     if (asked && (!own.has(asked) || !(own.get(asked).data.can || "").includes("A"))) confirmed(null);
   }
@@ -187,21 +195,42 @@ export function draw(hub, only, el) {
   }
   function onmessage(m) {
     heard = Date.now();
-    gone.hidden = true;
+    lose(null);
+    if (last && m.n > last + 1 && !m.order) hello(); // a message was lost: ask for everything
+    last = m.n;
     if (m.t === "rows") { active = m.active; take(m.rows, m.order); }
     else if (m.t === "say" && (!m.id || shows(m.id))) say(m.text, m.bad);
     else if (m.t === "parts" && shows(m.id) && (m.id === chosen || (listing && listing.id === m.id))) { say(m.text); showParts(m); }
   }
   const restore = () => take(hub.get("rows"), hub.get("rows").map((row) => row.id));
-  const seen = () => hub.send({ t: "hidden", hidden: document.hidden });
-  const watch = setInterval(() => { if (active && Date.now() - heard > SILENCE) gone.hidden = false; }, 1000);
+  const tell = (t) => { try { hub.send({ t, page: PAGE, hidden: document.hidden }); } catch (e) { /* a saved page without a kernel */ } };
+  const hello = () => tell("hello");
+  const seen = () => tell(document.hidden ? "hidden" : "hello");
+  // Why there is no news: null for none, "over" is for good.
+  function lose(why) {
+    if (lost === "over") return;
+    lost = why;
+    gone.hidden = !why;
+    put(gone, LOST[why] || "");
+    enable();
+  }
+  const kernel = hub.widget_manager?.kernel; // JupyterLab, Notebook and Voilà; elsewhere silence tells
+  const signals = ["statusChanged", "connectionStatusChanged", "disposed"].map((name) => kernel?.[name]).filter((s) => s?.connect);
+  function watchKernel() {
+    if (kernel.isDisposed || OVER.includes(kernel.status)) lose("over");
+    else if (kernel.connectionStatus !== "connected") lose("cut");
+    else if (lost === "cut") { lose(null); hello(); }
+  }
+  const watch = setInterval(() => { if (active && !lost && Date.now() - heard > SILENCE) lose("silent"); }, 1000);
   hub.on("msg:custom", onmessage);
   document.addEventListener("visibilitychange", seen);
+  for (const signal of signals) signal.connect(watchKernel);
   restore();
   if (before.text) say(before.text, before.bad);
   if (before.listing) showParts(before.listing);
-  try { hub.send({ t: "hello" }); } catch (e) { /* a saved page without a kernel */ }
+  hello();
   return () => {
+    for (const signal of signals) signal.disconnect(watchKernel);
     clearInterval(watch);
     cancelAnimationFrame(frame);
     hub.off("msg:custom", onmessage);

@@ -115,7 +115,8 @@ class Panel:
         self._act = act
         self._hz = hz
         self._at_rest = at_rest
-        self._hidden = False
+        self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
+        self._serial = 0
         self._lock = threading.Lock()
         self._outbox: deque[dict[str, Any]] = deque()
         self._sent: dict[str, Row] = {}
@@ -207,7 +208,8 @@ class Panel:
 
     def _flush(self) -> None:
         while self._outbox:
-            self.hub.send(self._outbox.popleft())
+            self._serial += 1  # a page that misses a number asks for everything
+            self.hub.send({**self._outbox.popleft(), "n": self._serial})
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -218,7 +220,9 @@ class Panel:
                     self._at_rest()
             except Exception:  # a broken tick must not end the panel
                 log.debug("a tick of the panel failed", exc_info=True)
-            slow = 1.0 if self._hidden else 1.0 / self._hz
+            # A page that was closed says nothing any more: one that looks is enough for the full pace.
+            hidden = bool(self._pages) and all(self._pages.values())
+            slow = 1.0 if hidden else 1.0 / self._hz
             if self._wake.wait(slow if self._was_active else max(slow, 0.5)):
                 self._wake.clear()
 
@@ -227,12 +231,12 @@ class Panel:
         # Prints and exceptions in widget handlers are invisible in Jupyter: the status line shows them.
         try:
             kind = content.get("t")
+            if kind in ("hello", "hidden"):
+                self._pages = {**self._pages, str(content.get("page")): bool(content.get("hidden"))}
             if kind == "hello":
                 self.seen.set()
                 self.tick(self.board_rows(), everything=True)
                 self.start()
-            elif kind == "hidden":
-                self._hidden = bool(content.get("hidden"))
             elif kind == "do":
                 upload = str(content.get("id"))
                 self._act(self, str(content.get("do")), upload, int(content.get("page") or 0))

@@ -12,14 +12,18 @@ from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromium_path
 
 
+_SECOND = {"test_survival", "test_hub", "test_look"}
+
+
 # before xdist reads the groups
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # one worker drives the one browser; the other workers have the rest of the suite meanwhile
+    # two workers drive a browser each; the others have the rest of the suite meanwhile
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            group = "browser-2" if item.path.stem in _SECOND else "browser"
+            item.add_marker(pytest.mark.xdist_group(group))
             item.add_marker(pytest.mark.timeout(150))
 
 
