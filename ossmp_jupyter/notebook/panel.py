@@ -34,12 +34,13 @@ _USE = """export default { initialize({ model }) {
 (globalThis.ossmpPanels ||= {})[model.get("key")] = script.draw;
 } };"""
 
-_VIEW = """export default { async render({ model, el }) {
-const hub = await model.widget_manager.get_model(model.get("hub"));
-const find = () => globalThis.ossmpPanels?.[hub.get("key")];
-for (let i = 0; i < 200 && !find(); i++) await new Promise((done) => setTimeout(done, 50));
-if (find()) return find()(hub, model.get("ids"), el);
-el.textContent = "The upload panel could not be loaded.";
+# One per view in a saved notebook, so it is short.
+_VIEW = """export default { async render({ model: m, el }) {
+const hub = await m.widget_manager.get_model(m.get("hub"));
+const get = () => globalThis.ossmpPanels?.[hub.get("key")];
+for (let i = 0; i < 200 && !get(); i++) await new Promise((r) => setTimeout(r, 50));
+if (get()) return get()(hub, m.get("ids"), el);
+el.textContent = "The upload panel did not load.";
 } };"""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from ossmp_jupyter.notebook.browser_files import BrowserFiles
     from ossmp_jupyter.notebook.magics import OssMagics
     from ossmp_jupyter.notebook.panel import Panel, PanelView
+    from ossmp_jupyter.notebook.stock import Fallback, StockPanel
     from ossmp_jupyter.transfer.manager import Upload
 
 __all__ = ["Cell", "Session"]
 
 T = TypeVar("T")
+_CELLS = 20  # so many cells change their panel when the page turns out to know only stock widgets
 _GRACE = 3.0  # seconds in which a page may say hello before text lines start
 
 
@@ -40,6 +43,8 @@ class Session:
         self._panel: Panel | None = None
         self._files: BrowserFiles | None = None
         self._unsettled: list[Cell] = []
+        self._cells: deque[Cell] = deque(maxlen=_CELLS)  # that show the panel, the newest last
+        self._fallback: Fallback | None = None
 
     @property
     def in_kernel(self) -> bool:
@@ -84,7 +89,27 @@ class Session:
         cell = Cell(self, handles, mode, view)
         if cell.has_view:
             self._unsettled.append(cell)
+            self._cells.append(cell)
+            self._watch_page()
         return cell
+
+    def _watch_page(self) -> None:
+        """Put stock widgets in the panel's place where the page does not run our script."""
+        kernel = getattr(self.shell, "kernel", None)
+        if self.panel.seen.is_set() or not getattr(kernel, "_allow_stdin", True):
+            return  # nbclient and its like answer no questions, and keep every model in the notebook
+        if self._fallback is None:
+            from ossmp_jupyter.notebook.stock import Fallback
+
+            self._fallback = Fallback(self.panel, self.actions, lambda: tuple(self._cells))
+        self._fallback.ask()
+        if self._fallback.stock is not None:
+            self._cells[-1].show(self._fallback.stock)
+
+    def looked_at(self) -> bool:
+        """Whether a page shows the progress."""
+        stock = self._fallback is not None and self._fallback.stock is not None
+        return stock or self.panel.seen.is_set()
 
     def _settle(self) -> None:
         # On the ticker's thread: an update finds its display by ID, whatever cell runs now.
@@ -102,6 +127,10 @@ class Session:
         if self._files is not None:
             self._files.close()
             self._files = None
+        if self._fallback is not None:
+            self._fallback.close()
+            self._fallback = None
+        self._cells.clear()
         if self._panel is not None:
             from ossmp_jupyter.transfer.handle import serve_while_waiting
 
@@ -127,6 +156,7 @@ class Cell:
         self._ids = None if handles is None else [handle.id for handle in handles]
         self._display: Any = None
         self._view: Any = None
+        self._stock: StockPanel | None = None
         if mode in ("auto", "widget"):
             from IPython.display import display
 
@@ -145,16 +175,28 @@ class Cell:
         return all(row.ended for row in self._view.shown())
 
     def _reporter(self, mode: str) -> Reporter:
-        if mode == "auto":
-            return Lines(self._session.panel.seen.is_set, grace=_GRACE)
+        if mode in ("auto", "widget"):
+            # Who insists on widgets gets lines all the same where none appear: better than nothing.
+            return Lines(self._session.looked_at, grace=_GRACE if mode == "auto" else 3 * _GRACE)
         if mode == "text":
             return TextBars() if terminal() and not self._session.in_kernel else Lines()
         return Silent()
+
+    def show(self, stock: StockPanel | None) -> None:
+        """Show a stock panel in this cell instead of ours, or ours again."""
+        self._stock = stock
+        self._update()
 
     def settle(self) -> None:
         """Put the state as it is now into what the notebook file keeps."""
         if self._view is None:
             return
         self._session.panel.settle()
-        data, metadata = self._view._repr_mimebundle_()
+        self._update()
+
+    def _update(self) -> None:
+        if self._stock is not None:
+            data, metadata = self._stock.bundle(self._view.shown()), {}
+        else:
+            data, metadata = self._view._repr_mimebundle_()
         self._display.update(data, metadata=metadata, raw=True)
