@@ -1,10 +1,10 @@
 // The upload panel; CSS is a constant that comes with the script. Text goes in by textContent only: file names and keys are not ours.
 const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
 const SILENCE = 6000; // ms without a word from the kernel while uploads run
-const AGAIN = "Run its cell again, or %oss_uploads, after %load_ext and %oss_connect: uploads go on where they were.";
+const AGAIN = "In a new one run %load_ext, %oss_connect and this cell, or %oss_uploads: uploads go on where they were.";
 const LOST = {
-  silent: "No news from the kernel. If it was restarted or died: " + AGAIN,
-  cut: "No connection to the kernel. Its uploads go on, and this panel follows as soon as the connection is back.",
+  silent: "No news from the kernel. It is busy, or gone. " + AGAIN,
+  cut: "No connection to the kernel. If it still runs, its uploads go on, and this panel follows as soon as the connection is back.",
   over: "The kernel that ran these uploads is gone. " + AGAIN,
 };
 const OVER = ["restarting", "autorestarting", "dead", "terminating"];
@@ -210,7 +210,8 @@ export function draw(hub, only, el) {
   function lose(why) {
     if (lost === "over") return;
     lost = why;
-    gone.hidden = !why;
+    // what is finished needs no kernel
+    gone.hidden = !why || (why === "over" && ![...own.values()].some((row) => row.data.can));
     put(gone, LOST[why] || "");
     enable();
   }
@@ -221,7 +222,11 @@ export function draw(hub, only, el) {
     else if (kernel.connectionStatus !== "connected") lose("cut");
     else if (lost === "cut") { lose(null); hello(); }
   }
-  const watch = setInterval(() => { if (active && !lost && Date.now() - heard > SILENCE) lose("silent"); }, 1000);
+  const watch = setInterval(() => {
+    const still = active && !lost ? Date.now() - heard : 0;
+    if (still > SILENCE) lose("silent");
+    else if (still > SILENCE / 2) hello(); // the last message may be the one that was lost
+  }, 1000);
   hub.on("msg:custom", onmessage);
   document.addEventListener("visibilitychange", seen);
   for (const signal of signals) signal.connect(watchKernel);

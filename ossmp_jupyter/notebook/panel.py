@@ -117,7 +117,8 @@ class Panel:
         self._hz = hz
         self._at_rest = at_rest
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
-        self._serial = 0
+        self._asked = False  # a page asked for everything
+        self._serial = 0  # of the last message
         self._lock = threading.Lock()
         self._outbox: deque[dict[str, Any]] = deque()
         self._sent: dict[str, Row] = {}
@@ -174,9 +175,10 @@ class Panel:
             thread.join(timeout=2)
         self.hub.close()
 
-    def tick(self, rows: list[Row], *, everything: bool = False) -> None:
+    def tick(self, rows: list[Row]) -> None:
         """Send what changed since the last tick; a heartbeat when nothing did for a while."""
         with self._lock:
+            everything, self._asked = self._asked, False
             active = any(row.moving for row in rows)
             changed = [row for row in rows if everything or self._sent.get(row.id) != row]
             order = [row.id for row in rows]
@@ -184,7 +186,7 @@ class Panel:
             beat = active and now - self._spoke >= _HEARTBEAT
             if not (changed or beat or everything or order != self._order or active != self._was_active):
                 return
-            finished = self._was_active and not active
+            at_rest = not active and (self._was_active or bool(changed) or order != self._order)
             content: dict[str, Any] = {
                 "t": "rows",
                 "rows": [row.payload() for row in changed],
@@ -195,7 +197,7 @@ class Panel:
             self._sent = {row.id: row for row in rows}
             self._order, self._was_active, self._spoke = order, active, now
             self._send(content)
-        if finished:
+        if at_rest:
             self._keep(rows)
 
     def _keep(self, rows: list[Row]) -> None:
@@ -236,7 +238,7 @@ class Panel:
                 self._pages = {**self._pages, str(content.get("page")): bool(content.get("hidden"))}
             if kind == "hello":
                 self.seen.set()
-                self.tick(self.board_rows(), everything=True)
+                self._asked = True  # several views at once are answered once
                 self.start()
             elif kind == "do":
                 upload = str(content.get("id"))

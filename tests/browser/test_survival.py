@@ -225,7 +225,7 @@ def test_a_killed_kernel_is_told_and_the_cell_goes_on(
         ["pgrep", "-f", f"kernel-{kernel}.json"], capture_output=True, text=True, check=True
     )
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-    alert(page, panel, "The kernel that ran these uploads is gone. Run its cell again")
+    alert(page, panel, "The kernel that ran these uploads is gone. In a new one run")
     assert not panel.root.get_by_role("button", name="Pause", exact=True).is_enabled()
     page.wait_idle()
     page.sleep(1)

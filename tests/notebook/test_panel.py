@@ -109,11 +109,43 @@ def test_hello_brings_everything(stage: Stage) -> None:
     stage.panel.start()
     stage.until(stage.messages, "nothing sent")
     assert not stage.panel.seen.is_set()
-    stage.click(t="hello")
+    stage.click(t="hello", page="p", hidden=False)
     assert stage.panel.seen.is_set()
     stage.until(lambda: len(stage.messages()) == 2, "no answer to hello")
     assert [r["id"] for r in stage.messages()[1]["rows"]] == ["u1"]
     assert stage.messages()[1]["order"] == ["u1"]
+    assert [m["n"] for m in stage.messages()] == [1, 2], "a page could not see that it missed one"
+
+
+def test_what_changes_at_rest_is_kept_too(stage: Stage) -> None:
+    stage.rows = [row("u1", 50.0, "paused", can="AR")]
+    stage.panel.start()
+    stage.until(stage.messages, "nothing sent")
+    stage.rows = [row("u1", 50.0, "aborted", can="")]
+    stage.until(lambda: len(stage.messages()) == 2, "the change was not sent")
+    stage.until(lambda: stage.panel.hub.rows[0]["state"] == "aborted", "the file would still say paused")
+
+
+def test_one_page_that_looks_is_enough_for_the_full_pace(stage: Stage) -> None:
+    def pace() -> int:
+        before = len(stage.messages())
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            stage.rows = [row("u1", end - time.monotonic())]
+            time.sleep(0.01)
+        return len(stage.messages()) - before
+
+    stage.rows = [row("u1")]
+    stage.panel.start()
+    for page in ("one", "two"):
+        stage.click(t="hello", page=page, hidden=False)
+    stage.click(t="hidden", page="one", hidden=True)
+    assert pace() >= 4, "a hidden page slows the other one down"
+    stage.click(t="hidden", page="two", hidden=True)
+    time.sleep(0.2)
+    assert pace() <= 3, "nobody looks, and the panel talks as before"
+    stage.click(t="hello", page="three", hidden=False)
+    assert pace() >= 4, "a new page is told as little as a hidden one"
 
 
 def test_clicks_reach_the_engine_and_errors_the_status_line(stage: Stage) -> None:
