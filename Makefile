@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-faults lint format bench clean
+.PHONY: help quickstart test test-faults test-kernels lint format bench clean
 
 # The first Python that is new enough; override with make PYTHON=...
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -21,6 +21,7 @@ help:
 	@echo 'make quickstart   open JupyterLab on notebooks/quickstart.ipynb (ARGS=--no-browser passes through)'
 	@echo 'make test         the whole test suite (ARGS="-k panel" passes through)'
 	@echo 'make test-faults  every fault at every request (some 10,000 runs) and 300 kills; prints the counts'
+	@echo 'make test-kernels the tests of real kernels on six versions of ipykernel'
 	@echo 'make lint         ruff, mypy --strict, import-linter'
 	@echo 'make bench        speed beside other clients, as a Markdown table'
 	@echo 'make clean        remove .venv and what was built'
@@ -58,6 +59,9 @@ test: $(VENV)/.stamp-test $(NODE_TESTS)
 
 test-faults: $(VENV)/.stamp-test
 	OSSMP_FAULT_RUNS=all $(BIN)/python -m pytest -n auto --dist worksteal tests/faults tests/crash $(ARGS)
+
+test-kernels: $(VENV)/.stamp-test
+	JOBS=$(JOBS) $(BIN)/python scripts/kernel_matrix.py $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

@@ -89,8 +89,14 @@ def notebook_json(cells: Sequence[str]) -> dict[str, Any]:
 class JupyterServer:
     """A Jupyter server of its own that offers both front ends; kernels inherit `environment`."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.folder = folder
+        self._settings = {**_SETTINGS, **(settings or {})}
         self.notebooks = folder / "notebooks"
         self.token = secrets.token_hex(16)
         self._environment = dict(environment or {})
@@ -100,7 +106,7 @@ class JupyterServer:
     def __enter__(self) -> JupyterServer:
         for name in ("notebooks", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        for plugin, values in _SETTINGS.items():
+        for plugin, values in self._settings.items():
             path = self.folder / "settings" / f"{plugin}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator
 
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import Browser, JupyterServer, NotebookPage, chromium_path
+from tests.browser.panel import PanelOfCell
 
 MIB = 1 << 20
 WITHOUT = {"anywidget": ["anywidget"], "widgets": ["anywidget", "@jupyter-widgets/jupyterlab-manager"]}
@@ -109,3 +110,34 @@ def test_progress_and_buttons(
     page.wait_text(3, "done, verified", 30)
     saved = json.dumps(page.save())
     assert "done, verified" in saved
+
+
+def test_buttons_without_subshells(
+    browser: Browser,
+    oss: LocalOSS,
+    setup_cell: Callable[[], str],
+    source: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Where all widget messages come by the busy main shell, the waiting cell serves them."""
+    settings = {"@jupyterlab/apputils-extension/kernels-settings": {"commsOverSubshells": "disabled"}}
+    with JupyterServer(tmp_path_factory.mktemp("shell"), settings=settings) as server:
+        page = NotebookPage(server, browser, "lab")
+        try:
+            oss.set_bandwidth("1MB/s")
+            page.open([setup_cell(), f"%oss_upload '{source}' oss://demo/a.bin --part-size 256KiB"])
+            page.run(0)
+            page.wait_cell(0)
+            page.run(1)
+            panel = PanelOfCell(page, 1)
+            panel.wait_percent(5)
+            panel.click("Pause")
+            panel.wait_state("paused", 5)
+            assert page.running(1)
+            panel.click("Resume")
+            panel.wait_state("uploading", 5)
+            oss.set_bandwidth(None)
+            page.wait_cell(1, 30)
+            assert page.errors(1) == []
+        finally:
+            page.close()

@@ -180,6 +180,14 @@ def confirmed(kernel: Kernel) -> float:
     return max((row.get("percent", 0.0) for row in rows(kernel).values()), default=0.0)
 
 
+def test_the_kernel_is_of_the_version_asked_for(kernel: Kernel) -> None:
+    """For ``make test-kernels``, which puts one version after the other in front."""
+    wanted = os.environ.get("OSSMP_TEST_IPYKERNEL")
+    reply = kernel.run("import ipykernel; assert ipykernel.__version__ == " + (repr(wanted) if wanted else
+                       "ipykernel.__version__"))  # fmt: skip
+    assert reply["status"] == "ok", reply
+
+
 def test_list_parts_and_abort_while_the_cell_waits(kernel: Kernel, oss: LocalOSS) -> None:
     cell, queued = uploading(kernel), kernel.send("print('the next cell ran')")
     (row,) = rows(kernel).values()
