@@ -28,6 +28,7 @@ __all__ = ["Hub", "Panel", "PanelView"]
 
 log = logging.getLogger(__name__)
 _HEARTBEAT = 2.0
+_SOON = (0.03, 0.06, 0.1)  # seconds to the ticks after a click: the engine acts in a thread of its own
 _KEPT_ROWS = 8  # in the saved notebook
 
 _USE = """export default { initialize({ model }) {
@@ -118,6 +119,7 @@ class Panel:
         self._at_rest = at_rest
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
         self._asked = False  # a page asked for everything
+        self._soon: tuple[float, ...] = ()
         self._serial = 0  # of the last message
         self._lock = threading.Lock()
         self._outbox: deque[dict[str, Any]] = deque()
@@ -226,7 +228,10 @@ class Panel:
             # A page that was closed says nothing any more: one that looks is enough for the full pace.
             hidden = bool(self._pages) and all(self._pages.values())
             slow = 1.0 if hidden else 1.0 / self._hz
-            if self._wake.wait(slow if self._was_active else max(slow, 0.5)):
+            pause = slow if self._was_active else max(slow, 0.5)
+            if self._soon:
+                pause, self._soon = min(pause, self._soon[0]), self._soon[1:]
+            if self._wake.wait(pause):
                 self._wake.clear()
 
     # -- from the page ------------------------------------------------------------------------
@@ -243,6 +248,7 @@ class Panel:
             elif kind == "do":
                 upload = str(content.get("id"))
                 self._act(self, str(content.get("do")), upload, int(content.get("page") or 0))
+                self._soon = _SOON
                 self._wake.set()
         except Exception as error:
             self.say(str(error) or type(error).__name__, bad=True)

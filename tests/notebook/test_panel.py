@@ -161,6 +161,19 @@ def test_clicks_reach_the_engine_and_errors_the_status_line(stage: Stage) -> Non
     assert stage.messages("say")[0]["text"] == "it exploded"
 
 
+def test_a_click_is_followed_by_quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    monkeypatch.setattr(Hub, "send", lambda *_: None)
+    panel = Panel(lambda: looks.append(time.monotonic()) or [row("u1")], lambda *_: None, hz=1)  # type: ignore[func-returns-value]
+    panel.start()
+    time.sleep(0.3)
+    before = len(looks)
+    panel.hub._handle_custom_msg({"t": "do", "do": "pause", "id": "u1"}, [])
+    time.sleep(0.4)
+    panel.close()
+    assert len(looks) - before >= 3, "the effect would be seen a second after the click"
+
+
 def test_a_broken_tick_does_not_end_the_panel(stage: Stage) -> None:
     stage.rows = None  # type: ignore[assignment]
     stage.panel.start()
