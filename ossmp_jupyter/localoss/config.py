@@ -64,6 +64,7 @@ class Rotation:
         if before is not None and before != new:
             self.expired |= {before}
         self.now = new
+        self.expired -= {new}
 
 
 @dataclass(frozen=True, slots=True)

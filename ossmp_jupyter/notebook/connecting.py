@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ossmp_jupyter.errors import InputError, OssmpError
-from ossmp_jupyter.notebook.engine import connection_now
+from ossmp_jupyter.notebook.engine import connect_aloud, connection_now
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss import connection as oss
 from ossmp_jupyter.oss.cors import cors_advice
@@ -39,7 +39,7 @@ def connect(session: Session, args: argparse.Namespace) -> None:
     elif not any((bucket, args.region, args.endpoint, args.profile, args.ca_file, *_special(args))):
         connection = connection_now()
     else:
-        connection = oss.connect(
+        connection = connect_aloud(
             endpoint=args.endpoint,
             region=args.region,
             bucket=bucket,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import fields
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "abort_unfinished",
     "abort_upload",
+    "connect_aloud",
     "connection_now",
     "find_in_bucket",
     "list_parts",
@@ -53,13 +55,23 @@ def connection_now() -> Connection:
     if current is not None:
         return current
     try:
-        made = connect()
+        made = connect_aloud()
     except OssmpError as error:
         raise InputError(
             f"there is no connection ({error.message})",
             hint="run %oss_connect oss://bucket --region R, or %oss_connect --local to try things out",
         ) from None
     manager.set_default_connection(made)
+    return made
+
+
+def connect_aloud(**settings: Any) -> Connection:
+    """Make a connection; what Python would show as a warning is printed as a line of the cell."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        made = connect(**settings)
+    for one in told:
+        print(f"note: {one.message}")
     return made
 
 

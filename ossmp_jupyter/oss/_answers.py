@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,7 +127,8 @@ class Asked:
 def _forms(secret: str) -> tuple[str, ...]:
     """The ways in which an answer may echo a text of ours."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
-    return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), encoded
+    quoted = quote(secret, safe=""), quote(secret), quote_plus(secret)
+    return secret, *quoted, json.dumps(secret)[1:-1], html.escape(secret), encoded
 
 
 def error_of(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> OssmpError:

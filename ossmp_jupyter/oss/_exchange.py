@@ -309,8 +309,6 @@ class Exchange:
             yield
         except OssmpError:
             raise
-        except asyncio.CancelledError as error:
-            raise asyncio.CancelledError(*error.args) from None
         except httpx.ConnectTimeout:
             raise ConnectionTimeout(
                 f"no connection to {host} within {self.connection.connect_timeout:g} s",

@@ -262,6 +262,13 @@ class Endpoint:
             host = f"{bucket}.{host}"
         return host if self.port in {None, _DEFAULT_PORTS[self.scheme]} else f"{host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the service is on this machine, so that nobody listens on the way."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        return _is_ip(self.host) and ipaddress.ip_address(self.host).is_loopback
+
     def url(self, bucket: str = "", key: str = "", query: Mapping[str, str] | None = None) -> str:
         """Build the exact URL of a request.
 
@@ -300,28 +307,32 @@ def _regional_host(region: str | None, *, internal: bool, accelerate: bool, dual
 def _split_endpoint(endpoint: str) -> tuple[str, str, int | None]:
     """Take an endpoint apart; messages never repeat it, for it may hold a password."""
     hint = "write it as https://oss-cn-hangzhou.aliyuncs.com"
-    text = endpoint.strip()
-    if "://" not in text:
-        text = f"https://{text}"
-    text = veil(text)
+    text = veil(endpoint.strip() if "://" in endpoint else f"https://{endpoint.strip()}")
     try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        scheme, host, port, login, more = _pieces(text)
     except ValueError:
-        parts = None
-    if parts is None:  # not within the except: a ValueError quotes what may be a password
+        scheme = ""
+    if not scheme:  # not within the except: a ValueError quotes what may be a password
         raise InputError("the endpoint is not a URL", hint=hint)
-    if parts.scheme.lower() not in _DEFAULT_PORTS:
-        raise InputError(f"the endpoint's scheme is {parts.scheme!r}", hint="only http and https are served")
-    if parts.username is not None or parts.password is not None:
+    if scheme not in _DEFAULT_PORTS:
+        raise InputError(f"the endpoint's scheme is {scheme!r}", hint="only http and https are served")
+    if login:
         raise InputError(
             "the endpoint holds a user name or password", hint="give keys as credentials instead"
         )
-    if parts.path.strip("/") or parts.query or parts.fragment:
+    if more:
         raise InputError("the endpoint has a path or query", hint=f"give scheme and host only; {hint}")
     if not _is_ip(host) and (not _HOST.fullmatch(host) or ".." in host):
         raise InputError(f"{host!r} is not a host name", hint=hint)
-    return parts.scheme.lower(), host.lower(), port
+    return scheme, host.lower(), port
+
+
+def _pieces(url: str) -> tuple[str, str, int | None, bool, bool]:
+    """Scheme, host and port; whether there is a login, and whether there is more than all that."""
+    parts = urlsplit(url)
+    login = parts.username is not None or parts.password is not None
+    more = bool(parts.path.strip("/") or parts.query or parts.fragment)
+    return parts.scheme.lower(), parts.hostname or "", parts.port, login, more
 
 
 def _is_ip(host: str) -> bool:

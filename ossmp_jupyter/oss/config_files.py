@@ -25,7 +25,7 @@ from ossmp_jupyter.oss.credentials import (
     EnvironmentProvider,
 )
 from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
-from ossmp_jupyter.oss.veil import Secret, Variables, veil_named
+from ossmp_jupyter.oss.veil import Hidden, Secret, Variables, veil_named
 
 __all__ = [
     "AlibabaCredentialsProvider",
@@ -113,8 +113,8 @@ def _parse_ini(text: str) -> _Sections:
     )
     parser.read_string(text)
     return {
-        " ".join(section.lower().split()): veil_named(
-            {_plain(name): value.strip().strip("\"'") for name, value in parser.items(section)}
+        " ".join(section.lower().split()): Hidden(
+            veil_named({_plain(name): value.strip().strip("\"'") for name, value in parser.items(section)})
         )
         for section in parser.sections()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -180,6 +181,7 @@ def connect(
             f"the region of {endpoint.host} is not known, and V4 signatures need it",
             hint="give region='cn-hangzhou' (or your bucket's), set OSS_REGION, or use signature='v1'",
         )
+    _warn_of_plain_http(endpoint)
     return Connection(
         endpoint,
         provider,
@@ -191,6 +193,21 @@ def connect(
         identity or "",
         _ca_file(ca_file),
         request_payer,
+    )
+
+
+_told: set[str] = set()
+
+
+def _warn_of_plain_http(endpoint: Endpoint) -> None:
+    """Once for each host that is not this machine: what goes there by http can be read on the way."""
+    if endpoint.scheme != "http" or endpoint.is_loopback or endpoint.host in _told:
+        return
+    _told.add(endpoint.host)
+    warnings.warn(
+        f"http://{endpoint.host}: data, key ID and token travel in clear, readable on the way (the key's "
+        f"secret does not travel); write https:// unless the line is your own",
+        stacklevel=3,
     )
 
 

@@ -71,28 +71,18 @@ class Credentials:
         security_token: str | None = None,
         expires_at: datetime | None = None,
     ) -> None:
-        # Written out, and in this order: a traceback may show the arguments of this very frame.
-        access_key_id = KeyId(access_key_id.strip())
-        access_key_secret = Secret(access_key_secret.strip())
-        security_token = Secret((security_token or "").strip()) or None
+        # Written out, and hidden first: a traceback may show the arguments of this very frame.
+        access_key_id, access_key_secret = veil(access_key_id), veil(access_key_secret)
+        security_token = veil(security_token)
         for name, value in (("ID", access_key_id), ("secret", access_key_secret)):
-            if not value:
+            if not value or not str(value).strip():
                 raise CredentialsError(
                     f"the access key {name} is empty", hint="give both halves of the key pair"
                 )
-        values = {
-            "access_key_id": access_key_id,
-            "access_key_secret": access_key_secret,
-            "security_token": security_token,
-        }
-        for attribute, text in values.items():
-            # A value pasted with a line break would break the request apart.
-            if text is not None and not text.isprintable():
-                what = attribute.replace("_", " ")
-                raise CredentialsError(
-                    f"the {what} holds control characters", hint="copy it again, without line breaks"
-                )
-            object.__setattr__(self, attribute, text)
+        object.__setattr__(self, "access_key_id", KeyId(_checked("access key ID", access_key_id)))
+        object.__setattr__(self, "access_key_secret", _checked("access key secret", access_key_secret))
+        token = _checked("security token", security_token) if security_token is not None else None
+        object.__setattr__(self, "security_token", token or None)
         object.__setattr__(self, "expires_at", expires_at)
 
     @property
@@ -101,6 +91,8 @@ class Credentials:
         return masked(self.access_key_id)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "expires_at"):  # refused half-way
+            return "Credentials(?)"
         token = ", with a security token" if self.security_token else ""
         until = f", until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
         return f"Credentials({self.masked_id!r}{token}{until})"
@@ -108,6 +100,17 @@ class Credentials:
     def expire_within(self, span: timedelta) -> bool:
         """Tell whether these credentials end within ``span`` from now; False where no end is known."""
         return self.expires_at is not None and self.expires_at - datetime.now(UTC) <= span
+
+
+def _checked(what: str, text: object) -> Secret:
+    """Take what stands around a pasted key off; refuse what would break a request apart."""
+    if not isinstance(text, str):
+        raise CredentialsError(f"the {what} is of type {type(text).__name__}", hint="give it as text")
+    if not text.strip().isprintable():
+        raise CredentialsError(
+            f"the {what} holds control characters", hint="copy it again, without line breaks"
+        )
+    return Secret(text.strip())
 
 
 class CredentialsNotFound(CredentialsError):
@@ -232,7 +235,7 @@ class CallableProvider:
         self._flight: SingleFlight[Credentials] = SingleFlight()
         self._current: Credentials | None = None
         self._renew_at: datetime | None = None
-        self.source = f"function {getattr(function, '__qualname__', type(function).__name__)}"
+        self.source = f"function {getattr(function, '__name__', type(function).__name__)}"
 
     async def get(self) -> Credentials:
         """Return the current credentials; asks the function when there are none, or they are about to end."""
@@ -408,7 +411,8 @@ def as_provider(credentials: object) -> CredentialsProvider:
         return credentials if own else GuardedProvider(credentials)
     if callable(credentials):
         return CallableProvider(credentials)
+    kind = "str" if isinstance(credentials, str) else type(credentials).__name__
     raise CredentialsError(
-        f"a {type(credentials).__name__} cannot provide credentials",
+        f"a {kind} cannot provide credentials",
         hint="give Credentials(...), a provider with get() and refresh(), or a function",
     )

@@ -13,10 +13,10 @@ from typing import Any, NoReturn, Self, TypeVar, cast, overload
 
 from ossmp_jupyter.errors import CredentialsError
 
-__all__ = ["KeyId", "Secret", "Variables", "masked", "veil", "veil_address", "veil_named"]
+__all__ = ["Hidden", "KeyId", "Secret", "Variables", "masked", "veil", "veil_address", "veil_named"]
 
 _T = TypeVar("_T")
-_TELLING = ("key", "secret", "token", "password", "credential", "process")
+_TELLING = ("key", "secret", "token", "password", "credential", "process", "environ")
 
 
 class _Unpickled:
@@ -74,6 +74,19 @@ def masked(access_key_id: str) -> str:
     return known if len(known) <= 8 else f"{known[:4]}…{known[-4:]}"
 
 
+class Hidden(dict[str, _T]):
+    """A dict that does not show what is in it, not even names: a broken file may have keys for names.
+
+    Examples
+    --------
+    >>> Hidden(a=1)
+    {...}
+    """
+
+    def __repr__(self) -> str:
+        return "{...}"
+
+
 class Variables(_Unpickled, Mapping[str, str]):
     """Environment variables, those of the process unless given, that are not shown.
 
@@ -108,7 +121,7 @@ def veil(value: None) -> None: ...
 @overload
 def veil(value: _T) -> _T: ...
 def veil(value: Any) -> Any:
-    """Hide a text, or the texts in a mapping; anything else stays as it is.
+    """Hide a text, or the texts in a mapping or a list; anything else stays as it is.
 
     Examples
     --------
@@ -117,6 +130,8 @@ def veil(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return value if isinstance(value, Variables) else {name: veil(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [veil(one) for one in value]
     return Secret(value) if isinstance(value, str) and not isinstance(value, Secret) else value
 
 

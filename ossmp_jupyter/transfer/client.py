@@ -95,7 +95,7 @@ class OSSClient(ClientCalls):
         await self._http.aclose()
 
     def __repr__(self) -> str:
-        return f"OSSClient({self.connection!r})"
+        return f"OSSClient({getattr(self, 'connection', '?')!r})"
 
     # ------------------------------------------------------------------ uploading
     async def multipart_upload(

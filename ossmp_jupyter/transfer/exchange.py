@@ -235,13 +235,10 @@ class Wire:
         """Send head and body; True if the server did not wait for the end of it."""
         self._heard = False
         self._events.clear()
-        head = self._http.send(
-            h11.Request(method=request.method, target=request.target, headers=list(request.headers))
-        )
         body, stall = request.body, request.timeouts.write
         self._socket().settimeout(_TICK if stall is None else min(_TICK, max(stall, 0.001)))
         try:
-            self._push(memoryview(head or b""), stall, None)
+            self._push(self._head(request), stall, None)  # in no variable: a reader's traceback may show it
             for block in body.blocks(buffer):
                 self._http.send_with_data_passthrough(h11.Data(data=block))  # type: ignore[arg-type]
                 self._push(block, stall, body)
@@ -251,6 +248,10 @@ class Wire:
             return True
         self._http.send(h11.EndOfMessage())
         return False
+
+    def _head(self, request: PartRequest) -> memoryview:
+        head = h11.Request(method=request.method, target=request.target, headers=list(request.headers))
+        return memoryview(self._http.send(head) or b"")
 
     def _push(self, data: memoryview, stall: float | None, body: PartBody | None) -> None:
         """Send all of ``data`` in calls that take less than a tick, whatever the line.

@@ -1,0 +1,74 @@
+"""A session in a real kernel, with failures and careless settings: nothing that stays holds a key."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.secrets.canary import leavings
+from tests.secrets.conftest import World
+
+CELLS = """
+import logging; logging.basicConfig(level=logging.DEBUG)
+%xmode Verbose
+%load_ext ossmp_jupyter
+%oss_connect oss://demo
+%oss_connect
+%oss_upload source.bin oss://demo/a.bin --part-size 100KiB --ui widget
+%oss_upload source.bin oss://demo/b.bin --part-size 100KiB -b --ui widget
+%oss_wait
+%oss_uploads
+%oss_head a.bin
+%oss_verify
+%oss_parts nosuch
+%oss_upload nosuch.bin oss://demo/c.bin
+%oss_upload source.bin oss://nobucket/c.bin
+from ossmp_jupyter import connect, upload, uploads, OSSClient
+connection = connect()
+connection, connection.credentials, uploads(), uploads()[0].checkpoint, uploads()[0].result
+import os; os.environ["OSS_ACCESS_KEY_SECRET"] = "wrong"
+%oss_connect oss://demo
+%oss_upload source.bin oss://demo/d.bin
+upload("source.bin", "oss://demo/e.bin").wait()
+%tb
+%oss_connect oss://demo --endpoint http://127.0.0.1:9
+%oss_upload source.bin oss://demo/f.bin
+from ossmp_jupyter.notebook import nosuch
+""".strip().splitlines()
+
+
+@pytest.mark.timeout(120)
+def test_a_session_in_a_notebook(world: World) -> None:
+    world.file()
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    state = world.folder / "state"
+    for name, value in {
+        **{name: value for name, value in world.oss.environment().items() if "KEY" not in name},
+        **world.canaries.environment(),
+        "OSSMP_STATE_DIR": str(state),
+        "IPYTHONDIR": str(world.folder / "ipython"),
+    }.items():
+        world.patch.setenv(name, value)
+    client = NotebookClient(
+        notebook, timeout=60, allow_errors=True, store_widget_state=True,
+        resources={"metadata": {"path": str(world.folder)}},
+    )  # fmt: skip
+    client.execute()
+    for name in world.canaries.environment():
+        os.environ.pop(name, None)
+    saved = json.dumps(notebook)
+
+    outputs = {cell.source: json.dumps(cell.outputs) for cell in notebook.cells}
+    assert "verified, ETag" in outputs[CELLS[5]], outputs[CELLS[5]]
+    failed = [source for source, output in outputs.items() if '"ename"' in output]
+    assert len(failed) >= 7, failed
+    assert "DEBUG" in saved, "the log was not looked at"
+    assert notebook.metadata["widgets"], "the panel was not looked at"
+    assert list(state.rglob("*.jsonl"))
+    world.canaries.check({"the saved notebook": saved})
+    world.canaries.check(leavings(state, world.folder / "ipython"))
