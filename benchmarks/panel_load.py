@@ -167,7 +167,6 @@ def load(
     found: dict[str, Any] = watch(page, kernel, args.seconds)
     bars = page.cell(cell).locator(".ossmp-panel .ossmp-bar")
     percents = bars.evaluate_all("bars => bars.map((bar) => +bar.ariaValueNow)")
-    print("percents", sorted(percents))
     found["moving"] = sum(percent > 0 for percent in percents)
     found.update(clicks(page, cell, args.rounds))
     if args.screenshot:

@@ -82,7 +82,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         self._context: ssl.SSLContext | None = None
         self._lanes: list[Lane] = []
         self._idle: list[Lane] = []
-        self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._waiters: collections.deque[asyncio.Future[Lane | None]] = collections.deque()
         self._routes: dict[_Key, httpx.AsyncHTTPTransport] = {}
         self._proxied: dict[_Key, bool] = {}
         self._addresses: dict[_Key, tuple[float, list[Address]]] = {}
@@ -207,21 +207,24 @@ class LaneTransport(httpx.AsyncBaseTransport):
         return addresses
 
     async def _acquire(self, origin: Origin, limit: float | None) -> Lane:
-        while (lane := self._take(origin)) is None:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lane = self._take(origin)
+        while lane is None:
+            waiter: asyncio.Future[Lane | None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
                 async with asyncio.timeout(limit):
-                    await waiter
+                    lane = await waiter
             except BaseException as error:
-                if waiter.done() and not waiter.cancelled():
-                    self._wake()  # the turn was ours already: pass it on
+                if waiter.done() and not waiter.cancelled() and (given := waiter.result()) is not None:
+                    self._release(given)  # the turn was ours already: pass it on
                 if isinstance(error, TimeoutError):
                     raise httpx.PoolTimeout("no lane became free in time") from None
                 raise
             finally:
                 with contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
+            if lane is None:
+                lane = self._take(origin)
         return lane
 
     def _take(self, origin: Origin) -> Lane | None:
@@ -242,16 +245,15 @@ class LaneTransport(httpx.AsyncBaseTransport):
         return self._idle.pop(0) if self._idle else None
 
     def _release(self, lane: Lane) -> None:
-        if lane in self._lanes:  # else: closed meanwhile
-            self._idle.append(lane)
-            self._wake()
-
-    def _wake(self) -> None:
+        if lane not in self._lanes:  # closed meanwhile
+            return
+        # From hand to hand: were it put down, the upload that just used it would take it again, always.
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(lane)
                 return
+        self._idle.append(lane)
 
 
 class _Client(httpx.AsyncClient):
