@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -119,6 +120,7 @@ class Panel:
         self._at_rest = at_rest
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
         self._asked = False  # a page asked for everything
+        self._views: weakref.WeakSet[PanelView] = weakref.WeakSet()
         self._soon: tuple[float, ...] = ()
         self._serial = 0  # of the last message
         self._lock = threading.Lock()
@@ -137,7 +139,9 @@ class Panel:
     def view(self, ids: Sequence[str] | None = None) -> PanelView:
         """Make a view to display."""
         self.prepare()
-        return PanelView(self, ids)
+        view = PanelView(self, ids)
+        self._views.add(view)
+        return view
 
     def prepare(self) -> None:
         """Make ready for a view; the ticker runs from now on."""
@@ -169,12 +173,14 @@ class Panel:
         self._wake.set()
 
     def close(self) -> None:
-        """Stop the ticker and close the model."""
+        """Stop the ticker and close the models."""
         self._closing.set()
         self._wake.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=2)
+        for view in list(self._views):
+            view.close()
         self.hub.close()
 
     def tick(self, rows: list[Row]) -> None:

@@ -130,6 +130,8 @@ class Session:
         if self._fallback is not None:
             self._fallback.close()
             self._fallback = None
+        for cell in self._cells:
+            cell.freeze()
         self._cells.clear()
         if self._panel is not None:
             from ossmp_jupyter.transfer.handle import serve_while_waiting
@@ -193,6 +195,12 @@ class Cell:
             return
         self._session.panel.settle()
         self._update()
+
+    def freeze(self) -> None:
+        """Leave a table in the widget's place: nobody will answer its buttons."""
+        data, _ = self._view._repr_mimebundle_()
+        plain = {kind: data[kind] for kind in ("text/plain", "text/html")}
+        self._display.update(plain, raw=True)
 
     def _update(self) -> None:
         if self._stock is not None:

@@ -352,6 +352,21 @@ def test_a_hidden_page_is_told_less(kernel: Kernel) -> None:
     assert len(kernel.custom("rows")) - before <= 4
 
 
+def test_unloading_leaves_a_table_and_nothing_of_the_panel(kernel: Kernel) -> None:
+    kernel.run("%oss_uploads --local-only")
+    kernel.run("%reload_ext ossmp_jupyter")
+    kernel.run(
+        "import threading, ipywidgets.widgets.widget\n"
+        "print('left', [t.name for t in threading.enumerate() if t.name == 'ossmp-panel'],"
+        " [w for w in ipywidgets.widgets.widget._instances.values() if 'ossmp' in type(w).__module__])"
+    )
+    said = [s["content"]["text"] for s in kernel.said if s["msg_type"] == "stream"]
+    assert "left [] []" in "".join(said)
+    updates = [s["content"]["data"] for s in kernel.said if s["msg_type"] == "update_display_data"]
+    assert updates, "the cell keeps buttons that nobody answers"
+    assert set(updates[-1]) == {"text/plain", "text/html"}
+
+
 def test_background_uploads_need_no_cell(kernel: Kernel, oss: LocalOSS) -> None:
     kernel.run(UPLOAD + " -b")
     kernel.click(t="hello")
