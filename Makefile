@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-faults test-kernels lint format bench clean
+.PHONY: fuzz help quickstart test test-faults test-kernels lint format bench clean
 
 # The first Python that is new enough; override with make PYTHON=...
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -22,6 +22,7 @@ help:
 	@echo 'make test         the whole test suite (ARGS="-k panel" passes through)'
 	@echo 'make test-faults  every fault at every request (some 10,000 runs) and 300 kills; prints the counts'
 	@echo 'make test-kernels the tests of real kernels on six versions of ipykernel'
+	@echo 'make fuzz         coverage-guided fuzzing of the parsers (SECONDS=30 for each)'
 	@echo 'make lint         ruff, mypy --strict, import-linter'
 	@echo 'make bench        speed beside other clients, as a Markdown table'
 	@echo 'make clean        remove .venv and what was built'
@@ -62,6 +63,11 @@ test-faults: $(VENV)/.stamp-test
 
 test-kernels: $(VENV)/.stamp-test
 	JOBS=$(JOBS) $(BIN)/python scripts/kernel_matrix.py $(ARGS)
+
+SECONDS ?= 30
+fuzz: $(VENV)/.stamp-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.run $(SECONDS) $(ARGS)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

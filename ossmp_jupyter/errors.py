@@ -64,6 +64,14 @@ __all__ = [
 ]
 
 
+_LONGEST = 800
+
+
+def _readable(message: str) -> str:
+    """Cut a message that quotes a very long text, in its middle: what is wrong stands at its end."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]}…{message[-_LONGEST // 3 :]}"
+
+
 class OssmpError(Exception):
     """Root of everything this package raises on purpose.
 
@@ -107,6 +115,7 @@ class OssmpError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
+        message = _readable(message)
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -30,7 +30,7 @@ _FACTORS = {
     **{unit[0].upper(): 1024**i for i, unit in enumerate(_BINARY) if i},
     **{unit.upper(): 1000**i for i, unit in enumerate(_DECIMAL) if i},
 }  # fmt: skip
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*")
+_SIZE = re.compile(r"\s*(\d{1,40}(?:\.\d{1,40})?)\s*([A-Za-z]*)(?:/s)?\s*")
 
 
 def parse_size(value: int | float | str, what: str = "size") -> int:

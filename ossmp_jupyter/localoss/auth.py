@@ -134,7 +134,7 @@ def _check_header_v1(call: Call, authorization: str, query: Mapping[str, str]) -
         raise access_denied("OSS authentication requires a valid Date.")
     try:
         moment = parsedate_to_datetime(stamp).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise invalid_argument("OSS authentication requires a valid Date.", "Date", stamp) from None
     _check_identity(call, access_key_id, _header_token(call))
     _check_window(call, moment)

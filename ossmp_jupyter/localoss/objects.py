@@ -189,7 +189,7 @@ def _etags(text: str) -> set[str]:
 def _when(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -120,7 +120,7 @@ def receipts_of_notebook(path: str) -> list[Published]:
         texts = list(_texts(content))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is no notebook", hint="give a saved .ipynb file") from None
     found = _last(
         receipt for text in texts for line in text.splitlines() if (receipt := read_final_line(line))

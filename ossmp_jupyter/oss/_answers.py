@@ -314,7 +314,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _http_time(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

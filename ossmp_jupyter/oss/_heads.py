@@ -31,7 +31,7 @@ def crc_of(headers: Mapping[str, str]) -> int | None:
 def _time_of(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

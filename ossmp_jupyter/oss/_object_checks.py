@@ -176,7 +176,7 @@ def _check_expires(value: Any) -> str | timedelta:
     for read in (parsedate_to_datetime, datetime.fromisoformat):  # the latter is what str(datetime) writes
         try:
             return http_date(read(text))
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     raise InputError(f"Expires {text!r} is not a date", hint="give a datetime, a timedelta or an HTTP date")
 

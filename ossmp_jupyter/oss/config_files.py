@@ -83,7 +83,7 @@ class _WatchedFile(Generic[_T]):
         """
         try:
             return self._parse(Secret(content.decode("utf-8-sig")))
-        except (configparser.Error, ValueError, TypeError, AttributeError):
+        except (configparser.Error, ValueError, TypeError, AttributeError, RecursionError):
             return None
 
 

@@ -368,7 +368,7 @@ def _read(lines: Iterable[str]) -> Record | None:
                 record.parts[part.number] = part
             elif "receipt" in content:
                 record.receipt = Receipt(**content["receipt"])
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if record is None:
                 return None
             continue  # torn or damaged line: the part it named is proved again or sent again

@@ -101,7 +101,7 @@ async def settle(
 def _seconds_ahead(head: HeadResult) -> float | None:
     try:
         return parsedate_to_datetime(head.headers["date"]).timestamp() - time.time()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
 
 
