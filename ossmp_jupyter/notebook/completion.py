@@ -25,7 +25,7 @@ _NAME_OPTIONS = frozenset({"--callback", "--progress"})
 _TAKES_FILES = frozenset({"oss_upload", "oss_resume"})
 _TAKES_IDS = frozenset({"oss_parts", "oss_abort", "oss_pause", "oss_resume", "oss_wait"})
 _TAKES_ADDRESSES = frozenset({"oss_upload", "oss_head", "oss_verify", "oss_connect"})
-_PATIENCE = 1.0  # seconds for a listing of the bucket; Tab must not hang
+_PATIENCE = 0.5  # seconds for a listing of the bucket; Tab must not hang
 _MOST = 100
 
 

@@ -32,11 +32,15 @@ def connect(session: Session, args: argparse.Namespace) -> None:
         current = manager.default_connection()
         print(cors_advice([args.cors], bucket=current.bucket if current else None))
         return
+    given = (bucket, args.region, args.endpoint, args.profile, args.ca_file, *_special(args))
+    if not args.local and (any(given) or manager.default_connection() is None):
+        bucket = bucket or session.settings.bucket or None
+        args.region = args.region or (None if args.endpoint else session.settings.region or None)
     if args.local:
         connection = _local(session, args, bucket)
     elif args.root or args.bandwidth:
         raise InputError("--root and --bandwidth belong to the embedded OSS", hint="add --local")
-    elif not any((bucket, args.region, args.endpoint, args.profile, args.ca_file, *_special(args))):
+    elif not any((*given, bucket, args.region)):
         connection = connection_now()
     else:
         connection = connect_aloud(

@@ -133,7 +133,7 @@ export function draw(hub, only, el) {
     row.below.hidden = !d.error;
     if (listing && listing.id === d.id && !d.can) hideParts(); // done or aborted: OSS has no parts of it
     put(row.address, "→ " + d.address);
-    put(row.size, d.size ? Math.floor(d.percent) + " %, " + d.size : "");
+    put(row.size, (d.size.includes("/") ? Math.floor(d.percent) + " %, " : "") + d.size);
     put(row.eta, d.eta ? d.eta + " left" : "");
     put(row.retries, d.retries ? d.retries + " retried" : "");
     put(row.upload, short(d.upload_id));

@@ -72,10 +72,12 @@ class Unfinished:
         if self.in_use:
             return f"{state}: another kernel is at it"
         if self.in_browser:
-            return f"{state}: choose the file again in %oss_pick, or abort"
+            return f"{state}: choose the file again, or abort"
         if self.resumable:
             return f"{state}: resume or abort"
         gone = "its file is gone; " if self.journal else ""
+        if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
+            return f"{state}: {gone}abort"  # a dashboard, for people without code
         return f"{state}: {gone}abort, or %oss_resume {self.upload_id[:8]} FILE"
 
 

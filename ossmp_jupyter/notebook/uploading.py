@@ -34,7 +34,7 @@ __all__ = ["abort", "locate", "pairs", "pause", "resume", "upload", "wait"]
 def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
     """Start the uploads; wait for them unless ``--background``."""
     sources, target = _sources_and_target(args.items)
-    options = _options(args, namespace)
+    options = _options(session, args, namespace)
     if args.output is not None and not args.output.isidentifier():
         raise InputError(f"-o {args.output!r} is not a variable's name")
     mode = "none" if args.quiet else session.ui(args.ui)
@@ -180,7 +180,12 @@ def _sources_and_target(items: Sequence[str]) -> tuple[list[str], str]:
     return [os.path.expanduser(source) for source in sources], target
 
 
-def _options(args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str, Any]:
+def _options(session: Session, args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    settings = session.settings
+    args.part_size = args.part_size or settings.part_size or None
+    args.parallel = args.parallel if args.parallel is not None else settings.parallel or None
+    args.timeout = args.timeout if args.timeout is not None else settings.timeout or None
+    args.no_checkpoint = args.no_checkpoint or not (settings.checkpoint or args.checkpoint)
     if args.timeout is not None and not 0 < args.timeout < float("inf"):
         raise InputError(f"--timeout is {args.timeout}", hint="give seconds, more than 0")
     if args.checkpoint and args.no_checkpoint:

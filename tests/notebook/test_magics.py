@@ -368,3 +368,44 @@ def test_ui_choices(connected: Shell, folder: Path, monkeypatch: pytest.MonkeyPa
     connected.text()
     connected.run("%oss_upload a.bin k3")
     assert connected.text().count("\n") == 1
+
+
+def test_settings_are_the_defaults_of_options(connected: Shell, folder: Path) -> None:
+    write(folder, size=1_000_000)
+    for line in ("part_size = '128KiB'", "parallel = 2", "timeout = 7.5", "checkpoint = False"):
+        connected.run(f"%config OssMagics.{line}")
+    handle = connected.value("%oss_upload a.bin k -b")
+    request = handle.request
+    assert (request.part_size, request.parallel, request.journal) == (131072, 2, None)
+    handle.wait(20)
+    request = connected.value("%oss_upload a.bin k2 -b --part-size 256KiB --parallel 3").request
+    assert (request.part_size, request.parallel) == (262144, 3)
+    connected.run("%oss_wait")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("part_size = '1KiB'", "100 KiB to 5 GiB"), ("bucket = 'No_Bucket'", "bucket"), ("parallel = 65", "65"),
+     ("ui = 'loud'", "loud")],
+)  # fmt: skip
+def test_settings_that_cannot_be(
+    connected: Shell, line: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = line.split()[0]
+    before = getattr(connected.ip.find_line_magic("oss_upload").__self__, name)
+    connected.run(f"%config OssMagics.{line}")  # IPython writes a line and changes nothing
+    assert words in caplog.text
+    assert getattr(connected.ip.find_line_magic("oss_upload").__self__, name) == before
+
+
+def test_bucket_and_region_from_the_settings(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "hidden-secret")
+    shell.run("%config OssMagics.bucket = 'oss://my-bucket/'")
+    shell.run("%config OssMagics.region = 'cn-hangzhou'")
+    shell.run("%oss_connect")
+    assert "oss-cn-hangzhou.aliyuncs.com, bucket my-bucket" in shell.text()
+    shell.run("%oss_connect oss://other-bucket")
+    assert "oss-cn-hangzhou.aliyuncs.com, bucket other-bucket" in shell.text()
+    shell.run("%oss_connect")
+    assert "bucket other-bucket" in shell.text()
