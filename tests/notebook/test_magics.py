@@ -391,7 +391,7 @@ def test_settings_are_the_defaults_of_options(connected: Shell, folder: Path) ->
 def test_settings_that_cannot_be(
     connected: Shell, line: str, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name = line.split()[0]
+    name = line.split(maxsplit=1)[0]
     before = getattr(connected.ip.find_line_magic("oss_upload").__self__, name)
     connected.run(f"%config OssMagics.{line}")  # IPython writes a line and changes nothing
     assert words in caplog.text
