@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.engine import abort_upload, list_parts, resume_upload
-from ossmp_jupyter.units import format_size
+from ossmp_jupyter.units import format_duration, format_size, format_speed
 
 if TYPE_CHECKING:
     from ossmp_jupyter.notebook.panel import Panel
@@ -29,6 +30,9 @@ class Actions:
 
     def __call__(self, panel: Panel, verb: str, upload: str, page: int) -> None:
         """Carry a click out; whatever goes wrong comes back as a sentence in the panel."""
+        if verb in ("pauseall", "resumeall"):
+            self._all(panel, verb)
+            return
         row = next((row for row in self._board.rows() if row.id == upload), None)
         if row is None:
             panel.say("This upload is no longer known here; run %oss_uploads to look again.", bad=True)
@@ -39,6 +43,8 @@ class Actions:
             self._parts(panel, row)
         elif verb == "page":
             self._show(panel, row, self._listed.get(row.id, []), page)
+        elif verb == "map":
+            self._map(panel, row)
         elif verb == "pause":
             self._pause(panel, row)
         elif verb == "resume":
@@ -81,6 +87,7 @@ class Actions:
             {
                 "id": row.id,
                 "name": row.name,
+                "address": row.address,
                 "page": page,
                 "pages": pages,
                 "total": len(parts),
@@ -89,6 +96,42 @@ class Actions:
                 "parts": [[p.part_number, format_size(p.size), p.etag, _crc(p)] for p in shown],
             }
         )
+
+    def _map(self, panel: Panel, row: Row) -> None:
+        handle = self._board.live(row.id)
+        if handle is None:
+            return  # begun elsewhere: the list of its parts is all there is
+        p, request = handle.progress, handle.request
+        facts = [
+            f"{format_duration(p.elapsed)} so far",
+            f"{p.parts_in_flight} of at most {request.ceiling} at a time",
+        ]
+        if p.elapsed >= 1:
+            facts.append(f"{format_speed((p.confirmed - p.kept) / p.elapsed)} on average")
+        if p.kept:
+            facts.append(f"{format_size(p.kept)} kept from before")
+        panel.show_map(
+            {
+                "id": row.id,
+                "map": shortened(handle.part_map()),
+                "speed": round(p.speed),
+                "pace": format_speed(p.speed),
+                "facts": ", ".join(facts),
+            }
+        )
+
+    def _all(self, panel: Panel, verb: str) -> None:
+        letter, what = ("P", "Paused") if verb == "pauseall" else ("R", "Resumed")
+        live = [(row, self._board.live(row.id)) for row in self._board.rows() if letter in row.can]
+        found = [(row, handle) for row, handle in live if handle is not None and not handle.future.done()]
+        for row, handle in found:
+            if verb == "pauseall":
+                handle.pause()
+            else:
+                resume_upload(self._board, row.id)
+        panel.say(f"{what} {len(found)} upload{'' if len(found) == 1 else 's'}." if found else
+                  f"No upload can be {what.lower()}.")  # fmt: skip
+        panel.start()
 
     def _pause(self, panel: Panel, row: Row) -> None:
         handle = self._board.live(row.id)
@@ -102,6 +145,17 @@ class Actions:
         resume_upload(self._board, row.id)
         panel.say(f"Resumed {row.name}; what OSS holds already is kept.", upload=row.id)
         panel.start()
+
+
+def shortened(part_map: str) -> str:
+    """Write a part map by its runs: 10,000 parts are a few letters most of the time.
+
+    Examples
+    --------
+    >>> shortened("kkk.f")
+    'k3.1f1'
+    """
+    return "".join(f"{letter}{len(list(run))}" for letter, run in groupby(part_map))
 
 
 def _crc(part: PartInfo) -> str:

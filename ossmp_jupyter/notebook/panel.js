@@ -28,6 +28,7 @@ function short(id) { return id.length > 12 ? id.slice(0, 8) + "…" : id; }
 
 // What a view said, kept for the next view of the same rows: a display is drawn anew when its cell ends.
 const memory = new Map();
+let more;
 
 // One view. hub: the kernel's one model that speaks; only: the IDs to show, or null for all of them.
 export function draw(hub, only, el) {
@@ -41,6 +42,9 @@ export function draw(hub, only, el) {
   tools.setAttribute("role", "toolbar");
   tools.setAttribute("aria-label", "Actions on the selected upload");
   const buttons = ACTIONS.map(([text, verb, letter]) => [button(text, verb === "abort" && "ossmp-abort", tools, () => press(verb)), letter]);
+  const all = make("span", "ossmp-tools", tools);
+  button("Pause all", "", all, () => send("pauseall"));
+  button("Resume all", "", all, () => send("resumeall"));
   const ask = make("span", "ossmp-tools ossmp-ask", tools);
   ask.setAttribute("role", "group");
   const question = make("span", "", ask);
@@ -148,6 +152,7 @@ export function draw(hub, only, el) {
     frame = 0;
     for (const row of own.values()) if (row.dirty) { row.dirty = false; paint(row); }
     empty.hidden = own.size > 0;
+    all.hidden = own.size < 2;
     table.hidden = !own.size;
     enable();
   }
@@ -164,34 +169,12 @@ export function draw(hub, only, el) {
     if (!frame) frame = requestAnimationFrame(flush);
   }
   function hideParts() { parts.hidden = true; listing = null; remember({ listing }); }
-  function showParts(m) {
+  async function showParts(m) {
     listing = m;
     remember({ listing });
-    parts.replaceChildren();
-    parts.hidden = false;
-    const bar = make("div", "ossmp-tools", parts);
-    make("strong", "", bar, "Parts of " + m.name + (m.total ? ": " + m.total : ": none yet"));
-    const turn = (page) => send("page", m.id, page);
-    if (m.pages > 1) {
-      button("Previous", "", bar, () => turn(m.page - 1)).disabled = m.page === 0;
-      make("span", "", bar, "page " + (m.page + 1) + " of " + m.pages);
-      button("Next", "", bar, () => turn(m.page + 1)).disabled = m.page + 1 >= m.pages;
-    }
-    button("Close", "", bar, hideParts);
-    if (!m.parts.length) return;
-    const list = make("table", "ossmp-parts", make("div", "ossmp-scroll", parts));
-    list.setAttribute("aria-label", "Parts");
-    const top = make("tr", "", make("thead", "", list));
-    for (const [title, cls] of [["Part", "ossmp-number"], ["Size", "ossmp-number"], ["ETag"], ["CRC-64", "ossmp-number"]]) make("th", cls, top, title).scope = "col";
-    const rows = make("tbody", "", list);
-    for (const [number, size, etag, crc] of m.parts) {
-      const tr = make("tr", "", rows);
-      tr.dataset.part = number;
-      make("td", "ossmp-number", tr, String(number));
-      make("td", "ossmp-number", tr, size);
-      make("code", "", make("td", "", tr), etag);
-      make("code", "", make("td", "ossmp-number", tr), crc);
-    }
+    // What only a live page needs comes from the kernel: every saved notebook carries this script.
+    more ||= import(URL.createObjectURL(new Blob([m.script], { type: "text/javascript" })));
+    (await more).show(parts, m, { make, button, send, hide: hideParts });
   }
   function onmessage(m) {
     heard = Date.now();
@@ -201,6 +184,7 @@ export function draw(hub, only, el) {
     if (m.t === "rows") { active = m.active; take(m.rows, m.order); }
     else if (m.t === "say" && (!m.id || shows(m.id))) say(m.text, m.bad);
     else if (m.t === "parts" && shows(m.id) && (m.id === chosen || (listing && listing.id === m.id))) { say(m.text); showParts(m); }
+    else if (m.t === "map" && more) more.then((script) => script.map(parts, m));
   }
   const restore = () => take(hub.get("rows"), hub.get("rows").map((row) => row.id));
   const tell = (t) => { try { hub.send({ t, page: PAGE, hidden: document.hidden }); } catch (e) { /* a saved page without a kernel */ } };

@@ -23,7 +23,7 @@ import anywidget
 import traitlets
 
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
-from ossmp_jupyter.notebook.scripts import packed_module
+from ossmp_jupyter.notebook.scripts import module_text, packed_module
 
 __all__ = ["Hub", "Panel", "PanelView"]
 
@@ -165,7 +165,11 @@ class Panel:
 
     def show_parts(self, content: dict[str, Any]) -> None:
         """Show a page of parts under the table."""
-        self._send({"t": "parts", **content})
+        self._send({"t": "parts", "script": module_text("details"), **content})
+
+    def show_map(self, content: dict[str, Any]) -> None:
+        """Show which parts are where, in the details that are open."""
+        self._send({"t": "map", **content})
 
     def settle(self) -> None:
         """Keep the rows as they are now in the model, for the saved notebook."""

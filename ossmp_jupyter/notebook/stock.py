@@ -111,6 +111,9 @@ class StockPanel:
         rest = f"<p>and {more} more: %oss_parts {html.escape(content['id'])} --all</p>" if more else ""
         self._parts = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}"
 
+    def show_map(self, content: dict[str, Any]) -> None:
+        """Nothing: nobody asks for it here."""
+
     def start(self) -> None:
         """Nothing: the thread that refreshes never rests."""
 

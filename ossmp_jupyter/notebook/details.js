@@ -1,0 +1,110 @@
+// The details of one upload: map of its parts, speed, facts, list of parts. Comes from the kernel when asked for.
+const NAMES = { d: "done", k: "kept from before", r: "sent again", f: "under way", ".": "to do" };
+const EVERY = 1000; // ms
+
+function copy(text) {
+  if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea"); // plain http: no clipboard object
+  area.value = text;
+  document.body.appendChild(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+// "k3.2" -> [["k", 3], [".", 2]]
+function runs(text) { return [...text.matchAll(/([dkrf.])(\d+)/g)].map(([, letter, count]) => [letter, +count]); }
+
+function paint(canvas, pieces) {
+  const total = pieces.reduce((sum, [, count]) => sum + count, 0);
+  const width = canvas.clientWidth || 600, scale = window.devicePixelRatio || 1;
+  const side = Math.max(2, Math.min(12, Math.floor(Math.sqrt((width * 60) / Math.max(total, 1)))));
+  const columns = Math.max(1, Math.floor(width / side)), rows = Math.ceil(total / columns);
+  canvas.style.height = rows * side + "px";
+  canvas.width = width * scale;
+  canvas.height = rows * side * scale;
+  const pen = canvas.getContext("2d"), gap = side > 4 ? 1 : 0;
+  pen.scale(scale, scale);
+  let at = 0;
+  for (const [letter, count] of pieces) {
+    pen.fillStyle = getComputedStyle(canvas.parentNode.querySelector("[data-part-state='" + letter + "']")).backgroundColor;
+    for (let end = at + count; at < end; at++) pen.fillRect((at % columns) * side, Math.floor(at / columns) * side, side - gap, side - gap);
+  }
+}
+
+function chart(svg, speeds) {
+  const most = Math.max(...speeds, 1), step = 240 / Math.max(speeds.length - 1, 1);
+  svg.firstChild.setAttribute("points", speeds.map((speed, i) => (i * step).toFixed(1) + "," + (34 - (32 * speed) / most).toFixed(1)).join(" "));
+}
+
+export function show(box, m, { make, button, send, hide }) {
+  const open = box.dataset.upload === m.id && !box.hidden ? box.ossmp : null;
+  clearInterval(box.timer);
+  box.replaceChildren();
+  box.hidden = false;
+  box.dataset.upload = m.id;
+  make("style", "", box, CSS);
+  const bar = make("div", "ossmp-tools", box);
+  make("strong", "", bar, "Parts of " + m.name + (m.total ? ": " + m.total : ": none yet"));
+  if (m.pages > 1) {
+    button("Previous", "", bar, () => send("page", m.id, m.page - 1)).disabled = m.page === 0;
+    make("span", "", bar, "page " + (m.page + 1) + " of " + m.pages);
+    button("Next", "", bar, () => send("page", m.id, m.page + 1)).disabled = m.page + 1 >= m.pages;
+  }
+  const address = button("Copy address", "", bar, () => { copy(m.address); address.textContent = "Copied"; });
+  button("Close", "", bar, hide);
+  const live = make("div", "ossmp-live", box);
+  live.hidden = true;
+  const canvas = make("canvas", "ossmp-map", live);
+  canvas.setAttribute("role", "img");
+  const legend = make("div", "ossmp-legend", live), counts = {};
+  for (const letter in NAMES) {
+    const item = make("span", "", legend);
+    make("i", "", item).dataset.partState = letter;
+    counts[letter] = make("span", "", item);
+  }
+  const pace = make("div", "ossmp-pace", live);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 240 36");
+  svg.setAttribute("role", "img");
+  svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "polyline"));
+  pace.appendChild(svg);
+  const facts = make("span", "ossmp-minor", pace);
+  box.ossmp = { speeds: open ? open.speeds : [], live, canvas, counts, svg, facts };
+  const ask = () => (box.hidden || !box.isConnected ? clearInterval(box.timer) : document.hidden || send("map", m.id));
+  box.timer = setInterval(ask, EVERY);
+  ask();
+  if (!m.parts.length) return;
+  const list = make("table", "ossmp-parts", make("div", "ossmp-scroll", box));
+  list.setAttribute("aria-label", "Parts");
+  const top = make("tr", "", make("thead", "", list));
+  for (const [title, cls] of [["Part", "ossmp-number"], ["Size", "ossmp-number"], ["ETag"], ["CRC-64", "ossmp-number"]]) make("th", cls, top, title).scope = "col";
+  const rows = make("tbody", "", list);
+  for (const [number, size, etag, crc] of m.parts) {
+    const tr = make("tr", "", rows);
+    tr.dataset.part = number;
+    make("td", "ossmp-number", tr, String(number));
+    make("td", "ossmp-number", tr, size);
+    make("code", "", make("td", "", tr), etag);
+    make("code", "", make("td", "ossmp-number", tr), crc);
+  }
+}
+
+export function map(box, m) {
+  if (box.hidden || box.dataset.upload !== m.id || !m.map) return;
+  const { speeds, live, canvas, counts, svg, facts } = box.ossmp, pieces = runs(m.map), sums = {};
+  for (const [letter, count] of pieces) sums[letter] = (sums[letter] || 0) + count;
+  live.hidden = false;
+  const said = [];
+  for (const letter in NAMES) {
+    counts[letter].parentNode.hidden = !sums[letter];
+    counts[letter].textContent = (sums[letter] || 0) + " " + NAMES[letter];
+    if (sums[letter]) said.push(counts[letter].textContent);
+  }
+  canvas.setAttribute("aria-label", "Parts: " + said.join(", "));
+  paint(canvas, pieces);
+  speeds.push(m.speed);
+  if (speeds.length > 120) speeds.shift();
+  chart(svg, speeds);
+  svg.setAttribute("aria-label", "Speed over the last minutes, now " + m.pace);
+  facts.textContent = m.facts;
+}

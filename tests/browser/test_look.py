@@ -1,0 +1,66 @@
+"""What the panel shows beyond the table: the map of parts, the speed, all at once; and pictures of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import NotebookPage
+from tests.browser.panel import PanelOfCell
+
+MIB = 1 << 20
+GALLERY = os.environ.get("OSSMP_GALLERY")  # a folder: the pictures of docs/gallery.md are written there
+
+
+def picture(page: NotebookPage, panel: PanelOfCell, name: str) -> None:
+    if GALLERY:
+        panel.root.scroll_into_view_if_needed()
+        panel.root.screenshot(path=str(Path(GALLERY, f"{name}.png")))
+
+
+def test_details_and_all_at_once(
+    page: NotebookPage, app: str, oss: LocalOSS, setup_cell: Callable[[], str], tmp_path: Path
+) -> None:
+    names = ["measurements.parquet", "weights.safetensors", "night sky.tiff"]
+    for name in names:
+        (tmp_path / name).write_bytes(os.urandom(24 * MIB))
+    oss.set_bandwidth("3MB/s")
+    cells = [f"%oss_upload '{tmp_path / name}' oss://demo/data/ --part-size 256KiB -b -q" for name in names]
+    page.open([setup_cell(), "\n".join(cells), "%oss_uploads"])
+    for cell in range(3):
+        page.run(cell)
+        page.wait_cell(cell)
+    panel = PanelOfCell(page, 2, names[0])
+    panel.wait_percent(10)
+
+    panel.select()
+    panel.click("List parts")
+    box = panel.root.locator(".ossmp-partsbox")
+    map_of_parts = box.get_by_role("img").first
+    page.until(lambda: "done" in (map_of_parts.get_attribute("aria-label") or ""), 10, "no map of the parts")
+    said = map_of_parts.get_attribute("aria-label") or ""
+    assert "under way" in said and "to do" in said, said
+    counted = sum(int(word) for word in said.replace(",", "").split() if word.isdigit())
+    assert counted == 96, said
+    page.until(lambda: "on average" in box.inner_text(), 10, "no average speed")
+    page.sleep(3)
+    picture(page, panel, f"details-{app}")
+
+    panel.click("Pause all")
+    for name in names:
+        panel.of(name).wait_state("paused", 10)
+    assert "Paused 3 uploads." in panel.root.inner_text()
+    page.theme("JupyterLab Dark")
+    picture(page, panel, f"paused-dark-{app}")
+    page.theme("JupyterLab Light")
+    panel.click("Copy address")
+    box.get_by_role("button", name="Copied").wait_for()
+    panel.click("Resume all")
+    panel.wait_state("uploading", 10)
+    oss.set_bandwidth(None)
+    for name in names:
+        panel.of(name).wait_state("done", 30)
+    page.until(lambda: not box.is_visible(), 10, "details of a published object stay")
+    picture(page, panel, f"done-{app}")
