@@ -1,0 +1,100 @@
+"""The same cell in two kernels, at once and in turn, by magic and by Python: bytes and objects exact."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.notebook.test_kernel import Kernel, new_kernel, oss
+
+__all__ = ["oss"]
+
+MB = 1 << 20
+PART = 256 * 1024
+CELLS = {
+    "magic": "%oss_upload big.bin big.bin --part-size 256KiB -q",
+    "python": "from ossmp_jupyter import upload; upload('big.bin', 'big.bin', part_size='256KiB').wait()",
+}
+
+
+def sent(oss: LocalOSS) -> Counter[int]:
+    """How often each part has arrived since the last look."""
+    lines = oss.journal(clear=True)
+    return Counter(
+        line["part_number"] for line in lines if line["operation"] == "UploadPart" and line["status"] == 200
+    )
+
+
+def holds(oss: LocalOSS, size: int) -> None:
+    """One object of this size, and nothing half done."""
+    found = oss.snapshot()
+    assert [one["size"] for one in found["objects"].values()] == [size]
+    assert found["uploads"] == []
+
+
+def until_stored(oss: LocalOSS, parts: int) -> None:
+    end = time.monotonic() + 20
+    while sum(len(upload["parts"]) for upload in oss.snapshot()["uploads"]) < parts:
+        assert time.monotonic() < end, "no parts arrive"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", CELLS)
+def test_the_idempotent_cell(oss: LocalOSS, tmp_path: Path, how: str) -> None:
+    cell, source = CELLS[how], tmp_path / "big.bin"
+    source.write_bytes(os.urandom(8 * MB))
+    with new_kernel(oss, tmp_path) as first, new_kernel(oss, tmp_path) as second:
+        # two kernels at once: one sends, the other says who does
+        oss.set_bandwidth("2MB/s")
+        waiting = first.send(cell)
+        until_stored(oss, 4)
+        refused = second.run(cell)
+        assert (refused["status"], refused.get("ename")) == ("error", "UploadInUse"), refused
+        oss.set_bandwidth(None)
+        assert first.reply(waiting)["status"] == "ok"
+        holds(oss, 8 * MB)
+        assert sent(oss) == dict.fromkeys(range(1, 33), 1)
+
+        # after the success, in either kernel: nothing travels
+        for kernel in (first, second):
+            assert kernel.run(cell)["status"] == "ok"
+            assert sent(oss) == {}
+
+        # after an edit: a new upload, in a kernel that dies half-way; the other one goes on with it
+        data = bytearray(source.read_bytes())
+        data[5 * PART] ^= 0xFF
+        source.write_bytes(data)
+        oss.set_bandwidth("2MB/s")
+        second.send(cell)
+        until_stored(oss, 6)
+        os.kill(second_pid(second), signal.SIGKILL)
+        time.sleep(0.3)
+        kept = {part["part_number"] for upload in oss.snapshot()["uploads"] for part in upload["parts"]}
+        assert len(kept) >= 6
+        sent(oss)
+        oss.set_bandwidth(None)
+        assert first.run(cell)["status"] == "ok"
+        again = sent(oss)
+        assert set(again) | kept == set(range(1, 33))
+        assert len(set(again) & kept) <= 5, "parts were sent again although OSS holds them"
+        holds(oss, 8 * MB)
+        content = first.run(
+            "from ossmp_jupyter.oss.checksum import crc64\n"
+            f"crc = crc64(open({str(source)!r}, 'rb').read())\n"
+            "head = %oss_head big.bin -q\nassert head.crc64 == crc"
+        )
+        assert content["status"] == "ok", json.dumps(content)[:500]
+
+
+def second_pid(kernel: Kernel) -> int:
+    """Of a kernel whose cell is busy: its provisioner knows."""
+    provisioner = kernel.manager.provisioner
+    assert provisioner is not None
+    return int(provisioner.pid)  # type: ignore[attr-defined]
