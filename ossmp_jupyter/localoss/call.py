@@ -47,6 +47,8 @@ class Operation(enum.Enum):
     PUT_LIFECYCLE = "PutBucketLifecycle"
     GET_LIFECYCLE = "GetBucketLifecycle"
     DELETE_LIFECYCLE = "DeleteBucketLifecycle"
+    PUT_VERSIONING = "PutBucketVersioning"
+    GET_VERSIONING = "GetBucketVersioning"
     LIST_BUCKETS = "ListBuckets"
     OPTIONS = "Options"
     UNKNOWN = "Unknown"

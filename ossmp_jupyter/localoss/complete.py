@@ -24,6 +24,7 @@ from ossmp_jupyter.localoss.model import (
 from ossmp_jupyter.localoss.multipart import key_element, wants_encoding
 from ossmp_jupyter.localoss.objects import forbids_overwrite, read_bytes
 from ossmp_jupyter.localoss.stored_headers import encryption_echo, refuse_misplaced
+from ossmp_jupyter.localoss.versioning import versioned
 
 __all__ = ["complete"]
 
@@ -52,7 +53,7 @@ def complete(call: Call) -> Answer:
         parts = _chosen_parts(call, upload, document)
         if forbids_overwrite(call) and call.store.find(call.bucket, call.key) is not None:
             raise Refused("FileAlreadyExists", ec=_EC_EXISTS)
-        made = _assemble(call, upload, parts)
+        made = versioned(call, _assemble(call, upload, parts))
         if call.apply:
             call.store.finish_upload(
                 upload, made, forbid_overwrite=forbids_overwrite(call), ec=_EC_UPLOAD, overwrite_ec=_EC_EXISTS
@@ -69,6 +70,8 @@ def _answer(call: Call, made: StoredObject) -> Answer:
     headers = {"ETag": f'"{made.etag}"', **encryption_echo(made.headers)}
     if made.crc64 is not None:
         headers["x-oss-hash-crc64ecma"] = str(made.crc64)
+    if made.version_id is not None:
+        headers["x-oss-version-id"] = made.version_id
     encoding = element("EncodingType", "url") if wants_encoding(call) else ""
     inner = (
         encoding

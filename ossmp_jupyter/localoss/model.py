@@ -47,6 +47,7 @@ class StoredObject:
     type: str
     headers: Mapping[str, str]
     content_md5: str | None = None
+    version_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest that is written to disk."""

@@ -16,6 +16,7 @@ from ossmp_jupyter.localoss.ingest import check_length, receive
 from ossmp_jupyter.localoss.model import Segment, StoredObject
 from ossmp_jupyter.localoss.store import Store
 from ossmp_jupyter.localoss.stored_headers import encryption_echo, object_headers, shown_headers
+from ossmp_jupyter.localoss.versioning import keeps_versions, versioned
 
 __all__ = [
     "check_conditions",
@@ -35,7 +36,8 @@ _PIECE = 1 << 20
 
 def forbids_overwrite(call: Call) -> bool:
     """Tell whether the client asked not to replace an existing object."""
-    return call.head.get("x-oss-forbid-overwrite").lower() == "true"
+    # Where versions are kept nothing is overwritten, and OSS ignores the header (protocol sheet, Initiate).
+    return call.head.get("x-oss-forbid-overwrite").lower() == "true" and not keeps_versions(call)
 
 
 def put_object(call: Call) -> Answer:
@@ -64,8 +66,10 @@ def put_object(call: Call) -> Answer:
                 headers,
                 md5,
             )
+            made = versioned(call, made)
             call.store.publish(made, forbid_overwrite=forbids_overwrite(call), ec="0026-00000002")
-        answer = Answer(200, {**body.headers, **encryption_echo(headers)})
+        version = {"x-oss-version-id": made.version_id} if call.apply and made.version_id else {}
+        answer = Answer(200, {**body.headers, **encryption_echo(headers), **version})
         return (
             callback.send(answer, body.etag, body.size, headers) if isinstance(callback, Callback) else answer
         )
@@ -177,6 +181,8 @@ def _headers(found: StoredObject) -> dict[str, str]:
     }
     if found.crc64 is not None:
         headers["x-oss-hash-crc64ecma"] = str(found.crc64)
+    if found.version_id is not None:
+        headers["x-oss-version-id"] = found.version_id
     if found.content_md5 is not None:
         headers["Content-MD5"] = found.content_md5
     return headers

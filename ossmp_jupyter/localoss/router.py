@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 
-from ossmp_jupyter.localoss import buckets, complete, lifecycle, listing, multipart, objects
+from ossmp_jupyter.localoss import buckets, complete, lifecycle, listing, multipart, objects, versioning
 from ossmp_jupyter.localoss.call import Answer, Call, Operation
 from ossmp_jupyter.localoss.errors_xml import Refused
 
@@ -35,6 +35,8 @@ HANDLERS: Mapping[Operation, Callable[[Call], Answer]] = {
     Operation.PUT_LIFECYCLE: lifecycle.put_lifecycle,
     Operation.GET_LIFECYCLE: lifecycle.get_lifecycle,
     Operation.DELETE_LIFECYCLE: lifecycle.delete_lifecycle,
+    Operation.PUT_VERSIONING: versioning.put_versioning,
+    Operation.GET_VERSIONING: versioning.get_versioning,
     Operation.LIST_BUCKETS: buckets.list_buckets,
 }
 
@@ -63,7 +65,6 @@ _FOREIGN = frozenset(
         "symlink",
         "tagging",
         "transferAcceleration",
-        "versioning",
         "versions",
         "vod",
         "website",
@@ -178,6 +179,9 @@ _LIFECYCLE = {
 def _bucket_operation(call: Call, method: str, names: set[str]) -> Operation:
     if "lifecycle" in names:
         return _LIFECYCLE.get(method, Operation.UNKNOWN)
+    if "versioning" in names:
+        asked = {"PUT": Operation.PUT_VERSIONING, "GET": Operation.GET_VERSIONING}
+        return asked.get(method, Operation.UNKNOWN)
     if method == "PUT":
         return Operation.PUT_BUCKET
     if method == "DELETE":
@@ -196,7 +200,7 @@ def _bucket_operation(call: Call, method: str, names: set[str]) -> Operation:
 
 
 def _object_operation(call: Call, method: str, names: set[str]) -> Operation:
-    if "lifecycle" in names:
+    if names & {"lifecycle", "versioning"}:
         return Operation.UNKNOWN
     copies = "x-oss-copy-source" in call.head.headers
     if method == "PUT":

@@ -4,13 +4,13 @@ The numbers are those of the project's list of cases: 1 same-size edit; 2 edit, 
 during the upload; 5 replaced by rename; 8 part boundaries; 9 stored corrupt; 10 another uploader on the
 same ID; 11 duplicated or re-ordered acknowledgements; 12 holes; 13 journals; 14 the journal's upload is
 gone; 15 pages of ListParts; 16 Complete lost, refused, late; 17 abort lost; 18 a rival in between; 19 a
-source that fails or is shorter than declared; 21 callback 203; 23 hostile keys; 25 captive portals; and
+source that fails or is shorter than declared; 21 callback 203; 22 versioning and WORM; 23 hostile
+keys; 25 captive portals; and
 rivals of an Initiate without an answer.
 
 Elsewhere: 6, 7 (kinds of sources, sparse, empty) in tests/unit/transfer/test_sources.py and the zero-
 bytes scenarios of test_every_request.py; 13 also in tests/crash/test_disk.py; 20 (tokens, clock) as
-kinds of test_every_request.py; 24 (transformed answers) in test_hostile.py. Later: 22, versioning and
-WORM, which the embedded OSS does not have.
+kinds of test_every_request.py; 24 (transformed answers) in test_hostile.py.
 """
 
 from __future__ import annotations
@@ -497,6 +497,62 @@ def test_21_callback_fails_with_203(run: Run) -> None:
         assert told.result is not None and told.result.callback_error, (
             "stored, and the callback's failure is told"
         )
+        await audit(run, told, None)
+
+    _go(run, body)
+
+
+async def _version(run: Run, status: str) -> None:
+    """Switch versioning of the bucket, by our own signed request."""
+    body = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>".encode()
+    rest = run.world.rest()
+    await rest._bucket("PutBucketVersioning", "PUT", run.world.bucket, {"versioning": ""}, {}, body)
+
+
+def test_22_a_bucket_with_versions(run: Run) -> None:
+    """The result names the version, also where only the answer to Complete was lost."""
+
+    async def body(run: Run) -> None:
+        bucket = run.world.bucket
+        run.world.oss.bucket = "versioned"
+        try:
+            await run.world.rest().put_bucket("versioned")
+            await _version(run, "Enabled")
+            run.write(content(run.name, 3 * PART))
+            seen = set()
+            for fault in ([], [{"operation": "CompleteMultipartUpload", "kind": "apply_no_answer"}]):
+                run.world.oss.set_faults(fault)
+                told = await run.upload(fresh=True)
+                run.world.oss.set_faults([])
+                assert told.result is not None and told.result.verified, told
+                head = await run.world.rest().head_object("versioned", run.key)
+                assert told.result.version_id and told.result.version_id == head.version_id
+                seen.add(head.version_id)
+                await audit(run, told, None)
+            assert len(seen) == 2
+            await run.clear()
+            await run.world.rest().delete_bucket("versioned")
+        finally:
+            run.world.oss.bucket = bucket
+
+    _go(run, body)
+
+
+@pytest.mark.parametrize("operation", ["InitiateMultipartUpload", "CompleteMultipartUpload"])
+def test_22_a_retention_policy_protects_the_object(run: Run, operation: str) -> None:
+    """WORM: one clear refusal, the protected object stays, nothing is tried again and again."""
+
+    async def body(run: Run) -> None:
+        await run.put_before(b"protected")
+        run.write(content(run.name, 3 * PART))
+        run.world.oss.set_faults([{"operation": operation, "kind": "error", "status": 409,
+                                   "code": "FileImmutable", "times": None}])  # fmt: skip
+        told = await run.upload()
+        tried = [e for e in run.world.oss.journal() if e["operation"] == operation]
+        run.world.quiet()
+        assert not told.done and "retention policy" in str(told.error), told
+        assert len(tried) == 1
+        assert await run.object() == b"protected"
         await audit(run, told, None)
 
     _go(run, body)
