@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Run:
     data: bytes = b""
     before: bytes | None = None
     in_memory: bool = False
+    stream: str = ""
+    """``plain`` or ``async``: an iterator of unknown length, made anew for each try; with ``in_memory``."""
     taken: bool = False
     """The key is taken and may not be overwritten: no upload can succeed."""
     folder: Path = field(init=False)
@@ -87,7 +89,9 @@ class Run:
     # ------------------------------------------------------------------ uploading
     def task(self, hook: Callable[[int], None] | None = None, **changes: Any) -> UploadTask:
         options = {"part_size": PART, "parallel": 4, **self.options, **changes}
-        source = bytearray(self.data) if self.in_memory else str(self.path)
+        source: object = bytearray(self.data) if self.in_memory else str(self.path)
+        if self.stream:
+            source = _pieces(self.data) if self.stream == "plain" else _async_pieces(self.data)
         target = f"oss://{self.world.bucket}/{self.key}"
         request = prepare_request(self.world.connection, source, target, **options)
         if hook is not None:
@@ -153,6 +157,19 @@ class Run:
             with contextlib.suppress(OssmpError):
                 await rest.abort_multipart_upload(upload["bucket"], upload["key"], upload["upload_id"])
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """Pieces whose borders are never those of parts, empty ones among them."""
+    for at in range(0, len(data), 33_333):
+        yield data[at : at + 33_333]
+        yield b""
+
+
+async def _async_pieces(data: bytes) -> AsyncIterator[bytes]:
+    for piece in _pieces(data):
+        await asyncio.sleep(0)
+        yield piece
 
 
 async def until(task: UploadTask, life: asyncio.Future[Any], parts: int) -> bool:

@@ -31,12 +31,13 @@ class Scenario:
     act: Act = _plainly
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     in_memory: bool = False
+    stream: str = ""
     callback: str | None = None
     requests: int = 9
     """How many requests there are at least, up to 9: where the sample is taken from."""
 
     def start(self, run: Run) -> None:
-        run.in_memory = self.in_memory
+        run.in_memory, run.stream = self.in_memory, self.stream
         run.options = dict(self.options)
         if self.callback:
             run.options["callback"] = run.world.callback(self.callback)
@@ -206,6 +207,13 @@ SCENARIOS = (
     Scenario("2-parts", 2 * PART, requests=6),
     Scenario("2-parts-and-a-byte", 2 * PART + 1, requests=7),
     Scenario("3-parts-from-memory", 2 * PART + 4_321, in_memory=True, requests=7),
+    Scenario("stream-of-4-parts", 4 * PART + 77, in_memory=True, stream="plain", requests=8),
+    Scenario("stream-that-ends-with-a-part", 3 * PART, in_memory=True, stream="plain", requests=7),
+    Scenario("stream-of-one-byte", 1, in_memory=True, stream="plain", requests=2),
+    Scenario("async-stream", 5 * PART - 1, in_memory=True, stream="async", requests=8),
+    Scenario(
+        "stream-over-an-older-object", 3 * PART + 1, _older_object, in_memory=True, stream="plain", requests=7
+    ),
     Scenario("8-parts-one-at-a-time", 8 * PART, options={"parallel": 1}),
     Scenario("8-parts-many-at-a-time", 8 * PART - 5, options={"parallel": 16}),
     Scenario("64-parts", 64 * PART),
