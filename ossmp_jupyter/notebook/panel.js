@@ -3,8 +3,8 @@ const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause"
 const SILENCE = 6000; // ms without a word from the kernel while uploads run
 const AGAIN = "In a new one run %load_ext, %oss_connect and this cell, or %oss_uploads: uploads go on where they were.";
 const LOST = {
-  silent: "No news from the kernel. It is busy, or gone. " + AGAIN,
-  cut: "No connection to the kernel. If it still runs, its uploads go on, and this panel follows as soon as the connection is back.",
+  silent: "No news from the kernel: busy, or gone. " + AGAIN,
+  cut: "No connection to the kernel; uploads go on there.",
   over: "The kernel that ran these uploads is gone. " + AGAIN,
 };
 const OVER = ["restarting", "autorestarting", "dead", "terminating"];
@@ -29,12 +29,13 @@ function short(id) { return id.length > 12 ? id.slice(0, 8) + "…" : id; }
 // What a view said, kept for the next view of the same rows: a display is drawn anew when its cell ends.
 const memory = new Map();
 let more;
+const MANY = 3; // uploads from which on they can be sorted and filtered
 
 // One view. hub: the kernel's one model that speaks; only: the IDs to show, or null for all of them.
 export function draw(hub, only, el) {
   const own = new Map();
   const mine = JSON.stringify(only), before = memory.get(mine) || {};
-  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null, last = 0, lost = null;
+  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null, last = 0, lost = null, ids = [];
   const shows = (id) => !only || only.includes(id);
   const root = make("div", "ossmp-panel", el);
   make("style", "", root, CSS);
@@ -45,6 +46,12 @@ export function draw(hub, only, el) {
   const all = make("span", "ossmp-tools", tools);
   button("Pause all", "", all, () => send("pauseall"));
   button("Resume all", "", all, () => send("resumeall"));
+  const order = make("span", "ossmp-tools", tools), find = make("input", "", order), sort = make("select", "", order);
+  find.type = "search";
+  find.placeholder = find.ariaLabel = "Filter";
+  sort.ariaLabel = "Sort by";
+  for (const by of ["newest", "name", "state", "progress"]) make("option", "", sort, by);
+  find.oninput = sort.onchange = () => arrange();
   const ask = make("span", "ossmp-tools ossmp-ask", tools);
   ask.setAttribute("role", "group");
   const question = make("span", "", ask);
@@ -148,11 +155,22 @@ export function draw(hub, only, el) {
     row.bar.setAttribute("aria-valuenow", Math.floor(d.percent));
     row.bar.setAttribute("aria-label", d.name);
   }
+  function arrange() {
+    const text = find.value.toLowerCase(), by = sort.value, rows = ids.map((id) => own.get(id)).filter(Boolean);
+    if (by === "progress") rows.sort((a, b) => (a.data.percent || 0) - (b.data.percent || 0));
+    else if (by !== "newest") rows.sort((a, b) => a.data[by].localeCompare(b.data[by]));
+    rows.forEach(({ group, data: d }, i) => {
+      if (table.tBodies[i] !== group) table.insertBefore(group, table.tBodies[i] || null);
+      group.hidden = !(d.name + d.address + d.words).toLowerCase().includes(text);
+    });
+  }
   function flush() {
     frame = 0;
     for (const row of own.values()) if (row.dirty) { row.dirty = false; paint(row); }
     empty.hidden = own.size > 0;
     all.hidden = own.size < 2;
+    order.hidden = own.size < MANY;
+    arrange();
     table.hidden = !own.size;
     enable();
   }
@@ -161,8 +179,7 @@ export function draw(hub, only, el) {
     for (const data of rows) if (shows(data.id)) { const row = own.get(data.id) || build(data.id); row.data = data; row.dirty = true; }
     if (order) {
       for (const [id, row] of own) if (!order.includes(id)) { row.group.remove(); own.delete(id); if (chosen === id) chosen = null; }
-      const ids = order.filter((id) => own.has(id));
-      ids.forEach((id, i) => { const g = own.get(id).group; if (table.tBodies[i] !== g) table.insertBefore(g, table.tBodies[i] || null); });
+      ids = order.filter((id) => own.has(id));
       if (ids.length && !own.has(chosen)) choose(ids[0]);
       else if (chosen) choose(chosen);
     }

@@ -37,13 +37,11 @@ _USE = """export default { initialize({ model }) {
 } };"""
 
 # One per view in a saved notebook, so it is short.
-_VIEW = """export default { async render({ model: m, el }) {
-const hub = await m.widget_manager.get_model(m.get("hub"));
-const get = () => globalThis.ossmpPanels?.[hub.get("key")];
-for (let i = 0; i < 200 && !get(); i++) await new Promise((r) => setTimeout(r, 50));
-if (get()) return get()(hub, m.get("ids"), el);
-el.textContent = "The upload panel did not load.";
-} };"""
+_VIEW = """export default{async render({model:m,el}){
+const h=await m.widget_manager.get_model(m.get("hub")),g=()=>globalThis.ossmpPanels?.[h.get("key")];
+for(let i=0;i<200&&!g();i++)await new Promise(r=>setTimeout(r,50));
+if(g())return g()(h,m.get("ids"),el);
+el.textContent="The panel is not loaded."}};"""
 
 
 class Hub(anywidget.AnyWidget):

@@ -48,6 +48,22 @@ def test_details_and_all_at_once(
     page.sleep(3)
     picture(page, panel, f"details-{app}")
 
+    def shown() -> list[str]:
+        rows = panel.root.locator("tr[data-id]:visible td.ossmp-name > div:first-child")
+        return [text.split(".")[0] for text in rows.all_inner_texts()]
+
+    assert shown() == ["night sky", "weights", "measurements"], "the newest comes first"
+    panel.root.get_by_label("Sort by").select_option("name")
+    assert shown() == ["measurements", "night sky", "weights"]
+    find = panel.root.get_by_role("searchbox")
+    find.fill("SKY")
+    assert shown() == ["night sky"]
+    page.sleep(0.5)
+    assert shown() == ["night sky"], "the next update shows all again"
+    find.fill("")
+    panel.root.get_by_label("Sort by").select_option("newest")
+    assert shown() == ["night sky", "weights", "measurements"]
+
     panel.click("Pause all")
     for name in names:
         panel.of(name).wait_state("paused", 10)
