@@ -199,7 +199,8 @@ def _verify() -> MagicParser:
         "Check that objects are still what was published; raises when one is not.",
         "Without arguments: all that this kernel has published. OBJECT alone: by the receipt of its last\n"
         "upload from this machine, kept for 30 days. FILE OBJECT: by the file's content now. A saved\n"
-        "notebook: by the receipts in its outputs. Asks for size and CRC-64; nothing is downloaded.\n\n"
+        "notebook: by the receipts in its outputs. Asks for size and CRC-64; nothing is downloaded without\n"
+        "--deep.\n\n"
         "examples:\n"
         "  %oss_verify\n"
         "  %oss_verify data.csv oss://my-bucket/2026/data.csv\n"

@@ -191,13 +191,17 @@ def final_line(result: UploadResult) -> str:
     if result.finished:
         pieces.append(f"{datetime.fromtimestamp(result.finished, UTC):%Y-%m-%d %H:%M:%S} UTC")
     if result.callback_error:
-        pieces.append(f"but the callback failed: {result.callback_error}")
+        pieces.append(f"but the callback failed: {' '.join(result.callback_error.split())[:300]}")
     return f"{result.address}  {', '.join(pieces)}"
 
 
-_RECEIPT = re.compile(
-    r"oss://(?P<bucket>[^/\s]+)/(?P<key>.+)  \S+ \S+ \((?P<size>[\d,]{1,26}) bytes\) .*"
-    r"CRC-64 (?P<crc>\d{1,20}) (?:not )?verified[^,]*, ETag (?P<etag>[^\s,]*)"
+_LONGEST_RECEIPT = 8192  # a key has 1,023 bytes at most; what is longer is not ours, and slow to search
+_RECEIPT = re.compile(  # strict: the text of a failed callback must not pass for figures
+    r"oss://(?P<bucket>[^/\s]+)/(?P<key>.+?)  \S+ \S+ \((?P<size>[\d,]{1,26}) bytes\)"
+    r"(?: already published, nothing sent| in [^,]{1,40}(?:, [^,]{1,40}/s)?)"
+    r", \d+ parts?(?: \(\d+ kept from before\))?(?:, \d+ retr(?:y|ies))?"
+    r", CRC-64 (?P<crc>\d{1,20}) (?:verified|not verified by the server), ETag (?P<etag>[^\s,]*)"
+    r"(?:, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)?(?:, but the callback failed: .*)?"
 )
 
 
@@ -210,7 +214,7 @@ def read_final_line(line: str) -> Published | None:
     >>> read_final_line(final_line(result)) == Published.of(result)
     True
     """
-    found = _RECEIPT.match(line)
+    found = _RECEIPT.fullmatch(line) if len(line) <= _LONGEST_RECEIPT else None
     if found is None:
         return None
     size = int(found["size"].replace(",", "") or 0)

@@ -123,7 +123,7 @@ def receipts_of_notebook(path: str) -> list[Published]:
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is no notebook", hint="give a saved .ipynb file") from None
     found = _last(
-        receipt for text in texts for line in text.splitlines() if (receipt := read_final_line(line))
+        receipt for text in texts for line in text.split("\n") if (receipt := read_final_line(line))
     )
     if not found:
         raise InputError(

@@ -13,6 +13,7 @@ from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.notebook.rows import final_line, read_final_line
 from ossmp_jupyter.notebook.verifying import receipts_of_notebook
 from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.progress import UploadResult
 from ossmp_jupyter.transfer.verify import Published
 from tests.notebook.conftest import Shell
 
@@ -55,6 +56,14 @@ def test_the_receipt_says_everything_and_is_read_back(published: Shell) -> None:
     assert read_final_line(line) == Published.of(result)
     assert read_final_line(line.replace("a  b", "ünï 码 (3 bytes)")) is not None
     assert read_final_line("oss://demo/x  uploading") is None
+
+
+def test_what_a_callback_says_is_no_receipt() -> None:
+    said = "x CRC-64 99 verified, ETag evil\n  1 B (1 bytes) in 1 s, 1 part, CRC-64 98 verified, ETag evil"
+    result = UploadResult("b", "a\u2028b", 5, "9C", 7, True, 0.1, 1, callback_error=said)
+    (line,) = final_line(result).split("\n")
+    assert read_final_line(line) == Published.of(result)
+    assert read_final_line("oss://b/k" + "  a b (1 bytes) CRC-64 1 verified" * 100_000) is None  # and at once
 
 
 def test_what_this_kernel_published_is_still_there(published: Shell, oss: LocalOSS) -> None:
