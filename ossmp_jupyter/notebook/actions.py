@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.engine import abort_upload, list_parts, resume_upload
-from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.units import format_duration, format_size, format_speed
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ class Actions:
             panel.say(f"The panel sent an unknown action {verb!r}.", bad=True)
 
     def _abort(self, panel: Panel, row: Row) -> None:
-        waits = row.state == State.WAITING.value
-        panel.say(f"{row.name} will be aborted as soon as there are new credentials: run %oss_connect."
-                  if waits else f"Aborting {row.name}…", upload=row.id)  # fmt: skip
+        panel.say(f"Aborting {row.name}…", upload=row.id)
         future = abort_upload(self._board, row.id)
 
         def done(answered: Future[bool]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ossmp_jupyter.errors import InputError, NoSuchUpload, OssmpError
+from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.unfinished import Unfinished, list_bucket
 from ossmp_jupyter.oss.connection import Connection, connect
@@ -39,7 +39,6 @@ __all__ = [
     "resume_upload",
 ]
 
-_ABORT_ROUNDS = 3  # a part that was in flight may arrive after the first abort
 _PART = 8 * MIB  # where neither journal nor stored parts say how large they are
 
 
@@ -128,12 +127,7 @@ def abort_unfinished(upload: Unfinished) -> Callable[[OSSClient], Coroutine[Any,
         if journal is not None:
             journal.acquire()  # another kernel that is sending to it must abort it itself
         try:
-            for _ in range(_ABORT_ROUNDS):
-                try:
-                    await client.abort_multipart_upload(upload.address, upload.upload_id)
-                    await client.list_parts(upload.address, upload.upload_id, max_parts=1)
-                except NoSuchUpload:
-                    break
+            await client.abort_and_confirm(upload.address, upload.upload_id)
             if journal is not None:
                 journal.remove()
         finally:

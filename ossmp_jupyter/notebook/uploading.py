@@ -19,7 +19,6 @@ from ossmp_jupyter.notebook.engine import (
 from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.waiting import wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
 
 if TYPE_CHECKING:
@@ -102,8 +101,6 @@ def abort(session: Session, args: argparse.Namespace) -> None:
     locate(session, args.id)
     handle = session.board.live(args.id)
     known = handle or session.board.other(args.id, connection_now())
-    if handle is not None and handle.state is State.WAITING:
-        print("it is aborted as soon as there are new credentials: press stop, and run %oss_connect")
     if not wait_future(abort_upload(session.board, args.id), session.shell):
         raise InputError(f"it is too late to abort {args.id}", hint="the object is published, or about to be")
     if known is not None:

@@ -24,9 +24,11 @@ from ossmp_jupyter.oss.messages import (
 )
 from ossmp_jupyter.oss.rest import ObjectStream, RestClient
 from ossmp_jupyter.transfer.copying import multipart_copy
+from ossmp_jupyter.transfer.past import abort_upload
 from ossmp_jupyter.transfer.plan import check_parallel, check_part_size
 from ossmp_jupyter.transfer.progress import UploadResult
 from ossmp_jupyter.transfer.request import resolve_target
+from ossmp_jupyter.transfer.retry import Retrier
 from ossmp_jupyter.transfer.verify import Check, Published, check_published
 
 __all__ = ["ClientCalls"]
@@ -130,6 +132,17 @@ class ClientCalls:
         """Abort one upload and delete its parts; no other upload is touched."""
         bucket, key = self._target(name)
         await self._rest.abort_multipart_upload(bucket, key, upload_id)
+
+    async def abort_and_confirm(self, name: str, upload_id: str) -> None:
+        """Abort one upload, with retries, and return when its parts are really gone.
+
+        Raises
+        ------
+        OssmpError
+            If OSS could not be asked, or says that it aborts and does not.
+        """
+        bucket, key = self._target(name)
+        await abort_upload(self._rest, bucket, key, upload_id, Retrier())
 
     async def list_uploads(
         self,

@@ -31,15 +31,13 @@ from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.plan import Plan, StreamPlan
 from ossmp_jupyter.transfer.progress import State, UploadResult
 from ossmp_jupyter.transfer.request import UploadRequest
-from ossmp_jupyter.transfer.retry import AdaptiveLimit, Clock, Retrier, RetryPolicy
+from ossmp_jupyter.transfer.retry import CONTROL, AdaptiveLimit, Clock, Retrier, RetryPolicy
 from ossmp_jupyter.units import format_duration
 
 __all__ = ["UploadCore"]
 
 T = TypeVar("T")
 
-_CONTROL = RetryPolicy(attempts=8, cap=2.0)
-"""For requests without a body: as stubborn as parts, but a server that is down is reported within seconds."""
 _LAST_WORD = 5.0
 """Seconds to wait for the answer to an Initiate that is not wanted any more."""
 _CREDENTIALS_POLL = 5.0
@@ -86,6 +84,7 @@ class UploadCore(ABC):
         self._retrier.on_credentials = self._need_credentials
         self._renewed = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
+        self._aborting = False
         self._lost: list[float] = []
         self._started = time.monotonic()
 
@@ -302,11 +301,40 @@ class UploadCore(ABC):
         )
 
     async def abort_on_server(self) -> None:
-        """Abort, and return when the parts are really gone."""
-        request = self.request
-        if self.upload_id is not None:
-            await past.abort_upload(self._rest, request.bucket, request.key, self.upload_id, self._retrier)
-            self.forget_journal()
+        """Abort, and return when the parts are really gone.
+
+        Raises
+        ------
+        OssmpError
+            If OSS did not do it: the parts are still there, and so is the journal.
+        """
+        request, upload_id = self.request, self.upload_id
+        if upload_id is None:
+            return
+        self._aborting = True
+        try:
+            await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
+        except OssmpError as error:
+            error.message = (
+                f"the upload to {request.address} is stopped, but its parts are still in OSS: {error.message}"
+            )
+            error.hint = f"abort it once more (%oss_abort {upload_id}), or run the upload again: it goes on"
+            raise
+        self.forget_journal()
+
+    async def abort_what_is_left(self) -> None:
+        """Abort after the end, unless another run goes on with it by now.
+
+        Raises
+        ------
+        UploadInUse
+            If it does.
+        """
+        self._journal.acquire()
+        try:
+            await self.abort_on_server()
+        finally:
+            self._journal.close()
 
     async def _forget(self, record: Record) -> None:
         """Drop an earlier run's upload, because a fresh one was asked for."""
@@ -316,7 +344,7 @@ class UploadCore(ABC):
         self.forget_journal()
 
     async def _control(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._retrier.run(what, call, policy=_CONTROL)
+        return await self._retrier.run(what, call, policy=CONTROL)
 
     def _confirm(self, part: CheckpointPart, answer: object) -> None:
         self.board.confirm(part)
@@ -341,7 +369,15 @@ class UploadCore(ABC):
 
     # ------------------------------------------------------------------ credentials that have expired
     async def _need_credentials(self, error: OssmpError) -> None:
-        """Wait for new credentials; all requests of the upload share one wait."""
+        """Wait for new credentials; all requests of the upload share one wait.
+
+        Who aborts is waiting for an answer: the provider is asked once.
+        """
+        if self._aborting:
+            used = await self._credentials()
+            if await self._credentials(refresh=True) in (None, used):
+                raise error
+            return
         if self._waiting is None or self._waiting.done():
             self._waiting = asyncio.ensure_future(self._wait_for_credentials(error))
         await asyncio.shield(self._waiting)

@@ -11,7 +11,7 @@ from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.journal import Header, Journal, Receipt, Record
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.resume import crc64_of_source
-from ossmp_jupyter.transfer.retry import Retrier
+from ossmp_jupyter.transfer.retry import CONTROL, Retrier
 
 __all__ = ["abort_upload", "already_published", "find_record", "header_of", "receipt_of"]
 
@@ -100,10 +100,14 @@ async def abort_upload(rest: RestClient, bucket: str, key: str, upload_id: str, 
     for check in range(_ABORT_CHECKS):
         try:
             await retrier.run(
-                "AbortMultipartUpload", lambda: rest.abort_multipart_upload(bucket, key, upload_id)
+                "AbortMultipartUpload",
+                lambda: rest.abort_multipart_upload(bucket, key, upload_id),
+                policy=CONTROL,
             )
             aborted = True
-            await retrier.run("ListParts", lambda: rest.list_parts(bucket, key, upload_id, max_parts=1))
+            await retrier.run(
+                "ListParts", lambda: rest.list_parts(bucket, key, upload_id, max_parts=1), policy=CONTROL
+            )
         except NoSuchUpload:
             return
         except AccessDenied:

@@ -26,7 +26,7 @@ from ossmp_jupyter.errors import (
 )
 from ossmp_jupyter.units import format_duration
 
-__all__ = ["AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy", "never_sent"]
+__all__ = ["CONTROL", "AdaptiveLimit", "Clock", "Retrier", "RetryBudget", "RetryPolicy", "never_sent"]
 
 T = TypeVar("T")
 
@@ -72,6 +72,10 @@ class RetryPolicy:
         """Seconds to wait after ``failures`` + 1 failures; ``chance`` is from 0 to 1."""
         jitter = chance * min(self.cap, self.base * 2.0 ** min(failures, 40))
         return max(jitter, min(retry_after or 0.0, self.longest_wait))
+
+
+CONTROL = RetryPolicy(attempts=8, cap=2.0)
+"""For requests without a body: as stubborn as parts, but a server that is down is reported within seconds."""
 
 
 class RetryBudget:

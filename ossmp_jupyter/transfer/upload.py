@@ -122,12 +122,23 @@ class UploadTask:
         -------
         bool
             False when it is too late: the object is being completed, or the upload has ended.
+
+        Raises
+        ------
+        OssmpError
+            If OSS did not delete the parts; the upload has failed then and can be resumed.
         """
+        if self.state in (State.FAILED, State.SOURCE_CHANGED) and self.upload_id is not None:
+            await self._finished.wait()
+            await self._steps.abort_what_is_left()
+            return True
         if self.state in FINAL_STATES or self.state in (State.COMPLETING, State.VERIFYING):
             return False
         self._abort_wanted = True
         self._end_life()
         await self._finished.wait()
+        if self.state is State.FAILED and self.error is not None:
+            raise self.error
         return self.state is State.ABORTED
 
     async def leave(self) -> None:
@@ -198,7 +209,7 @@ class UploadTask:
                 f"the upload to {self.request.address} is gone from the server: it was aborted elsewhere",
                 hint="run the upload again to start afresh",
                 request_id=error.request_id,
-            ) from None
+            ).concerning(error.operation, attempts=error.attempts) from None
 
     def _enter(self, state: State) -> None:
         if state is self.state:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ossmp_jupyter.errors import UploadAborted
+from ossmp_jupyter.errors import AccessDenied, CredentialsExpired, UploadAborted, UploadInUse
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.progress import State
@@ -200,6 +200,50 @@ def test_abort_of_a_simple_upload(oss: Bucket, file: Path) -> None:
     assert state_files() == []
     with pytest.raises(UploadAborted):
         handle.wait(5)
+
+
+EXPIRED = {"kind": "error", "status": 403, "code": "SecurityTokenExpired", "times": None}
+
+
+def test_abort_with_expired_credentials_says_what_is_left_and_loses_nothing(oss: Bucket, file: Path) -> None:
+    """Nobody waits for half an hour, and nobody is told that the parts are gone."""
+    oss.server.set_faults([{"operation": "UploadPart", "part_number": 3, **EXPIRED}])
+    handle = oss.start(file)
+    until(lambda: handle.state is State.WAITING, "waiting for credentials")
+    oss.server.set_faults([{"operation": "*", **EXPIRED}])
+    for _ in range(2):  # the second time, the upload has failed already
+        with pytest.raises(CredentialsExpired, match="is stopped, but its parts are still in OSS") as caught:
+            handle.abort().result(30)
+        assert f"%oss_abort {handle.upload_id}" in str(caught.value)
+        assert str(caught.value).count("is stopped") == 1
+    assert handle.state is State.FAILED
+    assert len(oss.uploads()) == 1 and any(name.endswith(".jsonl") for name in state_files())
+    oss.server.set_faults([])
+    assert oss.start(file).wait(30).parts_kept >= 1
+
+
+def test_abort_of_a_failed_upload_deletes_its_parts(oss: Bucket, file: Path) -> None:
+    oss.fault("UploadPart", "error", part_number=3, status=403, code="AccessDenied", times=None)
+    handle = oss.start(file)
+    with pytest.raises(AccessDenied):
+        handle.wait(30)
+    oss.server.set_faults([])
+    assert handle.abort().result(30) is True
+    assert oss.is_untouched() and state_files() == []
+    assert handle.state is State.FAILED, "why it ended stays true"
+
+
+def test_a_failed_upload_that_another_run_goes_on_with_is_left_to_it(oss: Bucket, file: Path) -> None:
+    oss.fault("UploadPart", "error", part_number=3, status=403, code="AccessDenied", times=None)
+    handle = oss.start(file)
+    with pytest.raises(AccessDenied):
+        handle.wait(30)
+    with held_up(oss, part=3):
+        second = oss.start(file)
+        until(lambda: second.part_map()[2:3] == "f", "part 3 under way")
+        with pytest.raises(UploadInUse):
+            handle.abort().result(30)
+    assert second.wait(30).verified
 
 
 def test_it_is_too_late_to_abort_while_the_object_is_being_completed(oss: Bucket, file: Path) -> None:
