@@ -91,6 +91,7 @@ def bare_shell(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[She
         for handle in manager.uploads():
             with contextlib.suppress(Exception):
                 handle.abort().result(10)
+                handle.future.exception(10)  # too late to abort: the server must outlive it
             manager.engine().forget(handle)
         manager.set_default_connection(None)
         ip.atexit_operations()
