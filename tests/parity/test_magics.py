@@ -44,6 +44,7 @@ def ip(oss: LocalOSS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     for handle in manager.uploads():
         with contextlib.suppress(Exception):
             handle.abort().result(10)
+            handle.future.exception(10)  # too late to abort: the server must outlive it
     shell.atexit_operations()
     atexit.unregister(shell.atexit_operations)
 
