@@ -29,10 +29,15 @@
     ├── UploadAborted             somebody aborted the upload
     └── ObjectReplaced            Complete was lost, and another writer's object is there now
 
-Every error says what is wrong and what to do next in ``str(error)``, and never holds a secret.
+Every error says what is wrong and what to do next in ``str(error)``, and never holds a secret. One that
+comes of a request also names, in brackets, what support will ask for: the operation, the part, how often it
+was tried, the status, the code, and OSS's request ID.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Self
 
 __all__ = [
     "AccessDenied",
@@ -72,6 +77,10 @@ def _readable(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]}…{message[-_LONGEST // 3 :]}"
 
 
+def _says(message: str, fact: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(fact)}(?!\w)", message) is not None
+
+
 class OssmpError(Exception):
     """Root of everything this package raises on purpose.
 
@@ -99,6 +108,9 @@ class OssmpError(Exception):
     'the part size is 1 KiB; give at least 100 KiB'
     >>> error.code, error.retryable
     ('OssmpError', False)
+    >>> error = OssmpError("the server is busy", hint="try again", status=503, request_id="5F2A")
+    >>> str(error.concerning("UploadPart (part 3)", attempts=4))
+    'the server is busy; try again [UploadPart (part 3), 4 attempts, HTTP 503, request ID 5F2A]'
     """
 
     default_retryable = False
@@ -125,9 +137,34 @@ class OssmpError(Exception):
         self.ec = ec
         self.retryable = self.default_retryable if retryable is None else retryable
         self.retry_after = retry_after
+        self.operation: str | None = None
+        self.attempts: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return f"{text} [{', '.join(self.facts)}]" if self.facts else text
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What support asks for and ``message`` does not say: operation, attempts, status, code, IDs."""
+        facts = (
+            self.operation,
+            f"{self.attempts} attempt{'s' if self.attempts > 1 else ''}" if self.attempts else None,
+            f"HTTP {self.status}" if self.status else None,
+            f"code {self.code}" if self.code not in {type(self).__name__, f"HTTP{self.status}"} else None,
+            f"request ID {self.request_id}" if self.request_id else None,
+            f"EC {self.ec}" if self.ec else None,
+        )
+        return tuple(fact for fact in facts if fact and not _says(self.message, fact.removeprefix("code ")))
+
+    def concerning(
+        self, operation: str | None = None, *, attempts: int | None = None, request_id: str | None = None
+    ) -> Self:
+        """Note what failed and how often it was tried, where that is not known yet; returns the error."""
+        self.operation = self.operation or operation
+        self.attempts = self.attempts or attempts
+        self.request_id = self.request_id or request_id
+        return self
 
 
 class InputError(OssmpError, ValueError):

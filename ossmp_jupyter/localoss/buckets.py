@@ -6,6 +6,7 @@ import re
 
 from ossmp_jupyter.localoss.call import Answer, Call, element, xml_answer, xml_date
 from ossmp_jupyter.localoss.errors_xml import Refused, xml_text
+from ossmp_jupyter.localoss.listing import whole_number
 
 __all__ = [
     "bucket_info",
@@ -70,8 +71,16 @@ def bucket_location(call: Call) -> Answer:
 
 
 def list_buckets(call: Call) -> Answer:
-    """List all buckets of this server."""
+    """List the buckets of this server; what pages a listing is named only where more follow."""
     region = call.settings.region
+    prefix, marker = call.head.parameter("prefix") or "", call.head.parameter("marker") or ""
+    most = whole_number(call, "max-keys", 100)
+    found = sorted(
+        (name, created)
+        for name, created in call.store.buckets().items()
+        if name.startswith(prefix) and name > marker
+    )
+    page = found[:most]
     buckets = "".join(
         "<Bucket>"
         + element("Name", name)
@@ -80,7 +89,16 @@ def list_buckets(call: Call) -> Answer:
         + element("CreationDate", xml_date(created))
         + element("StorageClass", "Standard")
         + "</Bucket>"
-        for name, created in call.store.buckets().items()
+        for name, created in page
     )
     owner = "<Owner><ID>0</ID><DisplayName>0</DisplayName></Owner>"
-    return xml_answer("ListAllMyBucketsResult", f"{owner}<Buckets>{buckets}</Buckets>")
+    more = ""
+    if len(found) > most:
+        more = (
+            element("Prefix", prefix)
+            + element("Marker", marker)
+            + element("MaxKeys", most)
+            + element("IsTruncated", "true")
+            + element("NextMarker", page[-1][0])
+        )
+    return xml_answer("ListAllMyBucketsResult", f"{more}{owner}<Buckets>{buckets}</Buckets>")

@@ -50,6 +50,7 @@ class Journal:
         key: str,
         upload_id: str,
         part_number: int | None,
+        request_id: str,
         fault: str | None,
     ) -> dict[str, Any]:
         """Note a request whose head has arrived; ``status`` stays None until it ends."""
@@ -65,6 +66,7 @@ class Journal:
             "bytes_in": 0,
             "part_number": part_number,
             "upload_id": upload_id or None,
+            "request_id": request_id,
             "fault": fault,
             "time": time.time(),
         }

@@ -16,7 +16,7 @@ from ossmp_jupyter.localoss.model import OpenUpload
 from ossmp_jupyter.localoss.multipart import key_element, wants_encoding
 from ossmp_jupyter.localoss.stored_headers import storage_class
 
-__all__ = ["list_objects", "list_parts", "list_uploads"]
+__all__ = ["list_objects", "list_parts", "list_uploads", "whole_number"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,8 @@ class Entry(Generic[T]):
     item: T | None
 
 
-def _number(call: Call, name: str, default: int, *, least: int = 1, most: int | None = 1000) -> int:
+def whole_number(call: Call, name: str, default: int, *, least: int = 1, most: int | None = 1000) -> int:
+    """Read a number of the query; one that is none, or out of bounds, is refused."""
     text = call.head.parameter(name)
     if text is None or text == "":
         return default
@@ -83,7 +84,7 @@ def list_uploads(call: Call) -> Answer:
     prefix, delimiter = call.head.parameter("prefix") or "", call.head.parameter("delimiter") or ""
     key_marker = call.head.parameter("key-marker") or ""
     id_marker = call.head.parameter("upload-id-marker") or ""
-    most = _number(call, "max-uploads", 1000)
+    most = whole_number(call, "max-uploads", 1000)
 
     def wanted(upload: OpenUpload) -> bool:
         if not upload.key.startswith(prefix):
@@ -131,8 +132,8 @@ def _upload_element(call: Call, upload: OpenUpload) -> str:
 def list_parts(call: Call) -> Answer:
     """List the parts of one open upload."""
     upload = call.store.upload(call.bucket, call.key, call.upload_id, "0042-00000002")
-    most = _number(call, "max-parts", 1000)
-    marker = _number(call, "part-number-marker", 0, least=0, most=None)
+    most = whole_number(call, "max-parts", 1000)
+    marker = whole_number(call, "part-number-marker", 0, least=0, most=None)
     parts = [part for number, part in sorted(upload.parts.copy().items()) if number > marker]
     page = parts[:most]
     inner = (element("EncodingType", "url") if wants_encoding(call) else "") + "".join(
@@ -176,7 +177,7 @@ def list_objects(call: Call) -> Answer:
     start = call.head.parameter("start-after" if new else "marker") or ""
     token = (call.head.parameter("continuation-token") or "") if new else ""
     marker = max(start, _decode_token(call, token)) if token else start
-    most = _number(call, "max-keys", 100)
+    most = whole_number(call, "max-keys", 100)
     keys = call.store.keys(call.bucket, prefix)
     names = ((key, key) for key in keys[bisect_right(keys, marker) :])
     skip = marker if delimiter and marker.endswith(delimiter) else ""

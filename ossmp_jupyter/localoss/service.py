@@ -103,6 +103,7 @@ class Service:
             key=call.key,
             upload_id=call.upload_id,
             part_number=part_number,
+            request_id=call.request_id,
             fault="+".join(strike.kind.value for strike in call.strikes) or None,
         )
         status: int | None = None

@@ -22,14 +22,8 @@ def render(error: BaseException) -> list[str]:
     lines = [f"{type(error).__name__}: {error.message}"]
     if error.hint:
         lines.append(f"  → {error.hint}")
-    facts = [
-        f"HTTP {error.status}" if error.status else "",
-        f"code {error.code}" if error.code != type(error).__name__ else "",
-        f"request ID {error.request_id}" if error.request_id else "",
-        f"EC {error.ec}" if error.ec else "",
-    ]
-    if any(facts):
-        lines.append("  " + ", ".join(fact for fact in facts if fact))
+    if error.facts:
+        lines.append("  " + ", ".join(error.facts))
     return lines
 
 

@@ -87,9 +87,10 @@ _SENTENCES = {
     "NoSuchKey": "there is no object {target} (NoSuchKey)",
     "NoSuchUpload": "OSS has no such upload to {target} (NoSuchUpload)",
     "FileAlreadyExists": "{target} exists, and overwriting it was forbidden (FileAlreadyExists)",
-    "SecurityTokenExpired": "the security token has expired (SecurityTokenExpired)",
-    "RequestTimeTooSkewed": "this machine's clock and the server's differ by more than 15 minutes "
-    "(RequestTimeTooSkewed)",
+    "SecurityTokenExpired": "OSS refused {operation} on {target}: the security token has expired "
+    "(SecurityTokenExpired)",
+    "RequestTimeTooSkewed": "OSS refused {operation} on {target}: this machine's clock and the server's "
+    "differ by more than 15 minutes (RequestTimeTooSkewed)",
 }
 _ALWAYS_DENIED = "ask for the permission oss:{action}, or check the bucket's policy"
 _ON_UPLOADS = {"UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"}
@@ -123,6 +124,10 @@ class Asked:
             text = text.replace(keys.access_key_id, keys.masked_id)
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
+    def request_id(self, headers: Mapping[str, str], told: str = "") -> str:
+        """OSS's name for the request, from the document or the headers."""
+        return self.clean(told or headers.get("x-oss-request-id", ""))[:64]
+
 
 def _forms(secret: str) -> tuple[str, ...]:
     """The ways in which an answer may echo a text of ours."""
@@ -150,11 +155,11 @@ def error_of(asked: Asked, status: int, headers: Mapping[str, str], body: bytes)
         document = _without_body(asked, status, headers, body)
     if document is None:
         return _foreign(asked, status, headers)
-    code = asked.clean(document.get("Code", "")) or f"HTTP{status}"
+    code = asked.clean(document.get("Code", ""))[:80] or f"HTTP{status}"
     arguments: dict[str, Any] = {
         "code": code,
         "status": status,
-        "request_id": asked.clean(document.get("RequestId") or headers.get("x-oss-request-id", "")) or None,
+        "request_id": asked.request_id(headers, document.get("RequestId", "")) or None,
         "ec": asked.clean(document.get("EC") or headers.get("x-oss-ec", "")) or None,
         "hint": _hint(asked, code, document),
     }
@@ -208,7 +213,9 @@ def _sentence(asked: Asked, code: str, document: Mapping[str, str]) -> str:
         return f"{asked.target} is stored, but the callback failed ({message or 'no reason given'})"
     if code in _SENTENCES:
         bucket = asked.target.removeprefix("oss://").partition("/")[0]
-        return _SENTENCES[code].format(target=asked.target, bucket=bucket, host=asked.host)
+        return _SENTENCES[code].format(
+            operation=asked.operation, target=asked.target, bucket=bucket, host=asked.host
+        )
     detail = "".join(
         f", {name} {asked.clean(document[name])}"
         for name in ("ArgumentName", "ArgumentValue", "PartNumber", "Condition", "Header")
@@ -249,6 +256,7 @@ def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpErro
             f"{asked.host} answered {asked.operation} with HTTP {status}",
             code=f"HTTP{status}",
             status=status,
+            request_id=asked.request_id(headers) or None,
             retry_after=_retry_after(headers),
             hint="try again later",
         )
@@ -258,6 +266,7 @@ def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpErro
             f"({_content_type(asked, headers)})",
             status=status,
             code=f"HTTP{status}",
+            request_id=asked.request_id(headers) or None,
             retryable=True,
             hint="a proxy or load balancer may be in the way; try again",
         )
@@ -265,6 +274,7 @@ def _foreign(asked: Asked, status: int, headers: Mapping[str, str]) -> OssmpErro
         return NotOSS(
             f"{asked.host} answered {asked.operation} with a redirect (HTTP {status}), which OSS does not",
             status=status,
+            request_id=asked.request_id(headers) or None,
             hint=f"signed requests are not sent elsewhere; {_way_out(asked, headers)}",
         )
     return not_oss(asked, status, headers)
@@ -276,6 +286,7 @@ def not_oss(asked: Asked, status: int, headers: Mapping[str, str]) -> NotOSS:
         f"{asked.host} answered {asked.operation} with HTTP {status}, but not as OSS does "
         f"({_content_type(asked, headers)})",
         status=status,
+        request_id=asked.request_id(headers) or None,
         hint="check that the endpoint is an OSS endpoint and that no login page or proxy is in the way",
     )
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import httpx
 
 from ossmp_jupyter.errors import (
     ClockSkewed,
-    ConnectionTimeout,
     CredentialsError,
     CredentialsExpired,
     InputError,
     NotOSS,
     OssmpError,
     ResponseTimeout,
-    Stalled,
-    TransportError,
 )
 from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, not_oss, server_time
+from ossmp_jupyter.oss._failures import transport_errors
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.flight import SingleFlight
@@ -34,6 +32,8 @@ from ossmp_jupyter.oss.veil import veil
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
 
 __all__ = ["Answer", "Call", "Exchange"]
+
+T = TypeVar("T")
 
 _PATIENCE = 5
 
@@ -56,6 +56,12 @@ class Call:
         """The bucket or object, for people."""
         return f"oss://{self.bucket}/{self.key}"
 
+    @property
+    def what(self) -> str:
+        """The operation, for people; of a part with its number."""
+        number = self.query.get("partNumber")
+        return f"{self.operation} (part {number})" if number else self.operation
+
     def replayable(self) -> bool:
         """Tell whether the body can be sent a second time."""
         if isinstance(self.body, bytes):
@@ -76,11 +82,13 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+    what: str
+    request_id: str
 
-    @property
-    def request_id(self) -> str:
-        """OSS's name for the request."""
-        return str(self.headers.get("x-oss-request-id", ""))
+    def parse(self, reader: Callable[[bytes], T]) -> T:
+        """Read the body with a function of :mod:`ossmp_jupyter.oss.xml`."""
+        with _concerning(self.what, self.request_id):
+            return reader(self.body)
 
 
 class Exchange:
@@ -96,6 +104,7 @@ class Exchange:
         self._http = http
         self._clock_offset = timedelta(0)
         self._renewal: SingleFlight[Credentials] = SingleFlight()
+        self._used: Credentials | None = None
 
     def now(self) -> datetime:
         """The time, as the server sees it as far as we know."""
@@ -117,7 +126,7 @@ class Exchange:
                 f"{self._host(call)} has not finished its answer to {call.operation} "
                 f"after {self._whole(call) or 0:g} s",
                 hint="something on the way lets single bytes through; check endpoint, network and proxy",
-            ) from None
+            ).concerning(call.what) from None
 
     def _whole(self, call: Call) -> float | None:
         """Seconds for request and answer together: a time-out between bytes alone can be fed for ever.
@@ -128,14 +137,22 @@ class Exchange:
 
     async def _read(self, call: Call, limit: int) -> Answer:
         async with self.open(call) as response:
-            with self.transport_errors(call):
+            with self.reading(call, response):
                 body = await _read_bounded(response, limit + 1)
-            if len(body) > limit:
-                raise NotOSS(
-                    f"{self._host(call)} sent more than {limit} bytes in answer to {call.operation}",
-                    hint="check that the endpoint is an OSS endpoint",
-                )
-            return Answer(response.status_code, response.headers, body)
+                if len(body) > limit:
+                    raise NotOSS(
+                        f"{self._host(call)} sent more than {limit} bytes in answer to {call.operation}",
+                        hint="check that the endpoint is an OSS endpoint",
+                    )
+            name = self._asked(call).request_id(response.headers)
+            return Answer(response.status_code, response.headers, body, call.what, name)
+
+    @contextmanager
+    def reading(self, call: Call, response: httpx.Response | None = None) -> Iterator[None]:
+        """Turn what goes wrong on the way into an error that says what was asked."""
+        name = self._asked(call).request_id(response.headers) if response is not None else ""
+        with _concerning(call.what, name), transport_errors(call, self._host(call), self.connection):
+            yield
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[httpx.Response]:
@@ -156,7 +173,8 @@ class Exchange:
                 if "x-oss-request-id" in response.headers or "etag" in response.headers:
                     return response
                 await response.aclose()
-                raise not_oss(self._asked(call, credentials), response.status_code, response.headers)
+                asked = self._asked(call, credentials)
+                raise not_oss(asked, response.status_code, response.headers).concerning(call.what)
             error, moment = await self._refusal(call, credentials, response)
             fresh = await self._remedy(error, credentials, moment, signed_ahead)
             if fresh is None:
@@ -212,8 +230,9 @@ class Exchange:
         return current
 
     async def _transmit(self, call: Call, credentials: Credentials) -> httpx.Response:
+        self._used = credentials
         request = self._build(call, credentials)
-        with self.transport_errors(call):
+        with self.reading(call):
             return await self._http.send(request, stream=True, follow_redirects=False)
 
     def _build(self, call: Call, credentials: Credentials) -> httpx.Request:
@@ -279,7 +298,7 @@ class Exchange:
     ) -> tuple[OssmpError, datetime | None]:
         """Read an answer that is not a success: the exception, and the server's clock."""
         try:
-            with self.transport_errors(call):
+            with self.reading(call, response):
                 body = await _read_bounded(response, MAX_ERROR_BYTES)
         except OssmpError as failure:
             if response.status_code < 500 and response.status_code != 429:
@@ -288,58 +307,24 @@ class Exchange:
         finally:
             await response.aclose()
         error = error_of(self._asked(call, credentials), response.status_code, response.headers, body)
-        return error, server_time(response.headers, body)
+        return error.concerning(call.what), server_time(response.headers, body)
 
-    def _asked(self, call: Call, credentials: Credentials) -> Asked:
-        endpoint = self.connection.endpoint
-        return Asked(call.operation, call.target, self._host(call), credentials, endpoint.region)
+    def _asked(self, call: Call, credentials: Credentials | None = None) -> Asked:
+        region = self.connection.endpoint.region
+        return Asked(call.operation, call.target, self._host(call), credentials or self._used, region)
 
     def _host(self, call: Call) -> str:
         return self.connection.endpoint.authority(call.bucket)
 
-    @contextmanager
-    def transport_errors(self, call: Call) -> Iterator[None]:
-        """Turn httpx's exceptions into ours.
 
-        ``from None``: the frames below hold whole requests, tokens included, and IPython can be told
-        to print the variables of every frame.
-        """
-        host = self._host(call)
-        try:
-            yield
-        except OssmpError:
-            raise
-        except httpx.ConnectTimeout:
-            raise ConnectionTimeout(
-                f"no connection to {host} within {self.connection.connect_timeout:g} s",
-                hint="check endpoint, network and proxy; on a slow line give a longer connect_timeout, "
-                "smaller parts (part_size) or fewer at a time (parallel)",
-            ) from None
-        except httpx.PoolTimeout:
-            raise TransportError(
-                f"no connection to {host} became free within {self.connection.timeout:g} s",
-                hint="run fewer requests at a time, or give a longer timeout",
-            ) from None
-        except httpx.WriteTimeout:
-            raise Stalled(
-                f"{host} took no byte of {call.operation} for {self.connection.timeout:g} s",
-                hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
-                "or fewer at a time (parallel)",
-            ) from None
-        except httpx.TimeoutException:
-            raise ResponseTimeout(
-                f"{host} did not answer {call.operation} within {self.connection.timeout:g} s",
-                hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
-                "or fewer at a time (parallel)",
-            ) from None
-        except httpx.DecodingError:
-            raise NotOSS(f"{host} sent an answer to {call.operation} that cannot be decoded") from None
-        except httpx.InvalidURL:
-            raise InputError(
-                f"{call.target} makes no valid URL at {host}", hint="check endpoint and names"
-            ) from None
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise _transport_error(error, host, call.operation, self.connection) from None
+@contextmanager
+def _concerning(what: str, request_id: str = "") -> Iterator[None]:
+    """Let an error name the operation and, where an answer has begun, OSS's request ID."""
+    try:
+        yield
+    except OssmpError as error:
+        error.concerning(what, request_id=request_id)
+        raise
 
 
 async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
@@ -355,48 +340,3 @@ async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
         except zlib.error as error:
             raise httpx.DecodingError(str(error)) from None
     return bytes(data[:limit])
-
-
-def _transport_error(error: Exception, host: str, operation: str, connection: Connection) -> TransportError:
-    """Name the cause below httpx's exception, and what can be done about it.
-
-    The code ``NotConnected`` says that nothing was sent: there was no connection.
-    """
-    before = httpx.ConnectError | httpx.ProxyError | httpx.UnsupportedProtocol
-    code = "NotConnected" if isinstance(error, before) else None
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(one) for one in seen)
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in seen) or "CERTIFICATE_VERIFY" in text:
-        return TransportError(
-            f"the TLS certificate of {host} is not trusted",
-            code=code,
-            retryable=False,
-            hint="check the endpoint, or name your organisation's certificates: ca_file=... or SSL_CERT_FILE",
-        )
-    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
-        return TransportError(
-            f"{host} does not speak TLS", code=code, retryable=False, hint="write the endpoint with http://"
-        )
-    if any(type(one).__name__ == "gaierror" for one in seen) or "getaddrinfo" in text:
-        return TransportError(
-            f"the host name {host} cannot be found",
-            code=code,
-            hint="check endpoint, region and bucket name, and the network",
-        )
-    if isinstance(error, httpx.ProxyError):
-        return TransportError(
-            f"the proxy refused the way to {host}", code=code, hint="check HTTPS_PROXY and NO_PROXY"
-        )
-    if isinstance(error, httpx.ConnectError):
-        refused = any(isinstance(one, ConnectionRefusedError) for one in seen) or "attempts failed" in text
-        what = "refused the connection" if refused else "cannot be reached"
-        return TransportError(
-            f"{host} {what}", code=code, hint="check endpoint and port, and that the server is running"
-        )
-    return TransportError(
-        f"the connection to {host} broke during {operation} ({type(error).__name__})", hint="try again"
-    )

@@ -14,7 +14,10 @@ from urllib.parse import parse_qsl, quote
 from ossmp_jupyter.errors import InputError
 
 __all__ = [
+    "ACLS",
+    "ENCRYPTIONS",
     "META",
+    "STORAGE_CLASSES",
     "check_choices",
     "check_meta",
     "check_stored",
@@ -27,9 +30,9 @@ __all__ = [
 
 MAX_META_BYTES = 8 * 1024
 MAX_TAGS = 10
-_STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
-_ACLS = ("private", "public-read", "public-read-write", "default")
-_ENCRYPTIONS = ("AES256", "KMS", "SM4")
+STORAGE_CLASSES = ("Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive")
+ACLS = ("private", "public-read", "public-read-write", "default")
+ENCRYPTIONS = ("AES256", "KMS", "SM4")
 _TRAFFIC = (819_200, 838_860_800)
 META = "x-oss-meta-"
 _META_NAME = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*")
@@ -211,9 +214,9 @@ def encode_tags(tags: Mapping[str, Any] | str | None) -> str:
 def check_choices(values: dict[str, Any]) -> None:
     """Check the options with a fixed set of values; letters' case is forgiven."""
     for option, allowed in (
-        ("storage_class", _STORAGE_CLASSES),
-        ("acl", _ACLS),
-        ("encryption", _ENCRYPTIONS),
+        ("storage_class", STORAGE_CLASSES),
+        ("acl", ACLS),
+        ("encryption", ENCRYPTIONS),
     ):
         value = values[option]
         if value is None:

@@ -8,6 +8,7 @@ pairs and STS tokens; roles, OIDC and credential URIs are the work of ``alibabac
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import threading
@@ -34,10 +35,12 @@ __all__ = [
     "OssutilSettings",
     "default_chain",
     "ossutil_settings",
+    "profile_names",
 ]
 
 _T = TypeVar("_T")
 _PLAIN_MODES = {"", "ak", "ststoken"}
+_NO_PROFILES = {"credentials", "bucket-endpoint", "bucket-cname"}
 
 
 class _WatchedFile(Generic[_T]):
@@ -169,6 +172,11 @@ class OssutilConfigProvider:
                 return sections[candidate]
         raise CredentialsNotFound(f"{shown} has no profile {self._profile or 'default'}")
 
+    def profiles(self) -> list[str]:
+        """The names of the file's profiles."""
+        names = [name.removeprefix("profile ") for name in self._file.read()]
+        return [name for name in names if " " not in name and name not in _NO_PROFILES]
+
     async def get(self) -> Credentials:
         """Return the keys of the profile.
 
@@ -236,6 +244,10 @@ class AliyunConfigProvider:
         self._file = _WatchedFile(Path(path or "~/.aliyun/config.json").expanduser(), _parse_aliyun)
         self._profile = profile or env.get("ALIBABA_CLOUD_PROFILE") or None
         self.source = shorten_home(self._file.path)
+
+    def profiles(self) -> list[str]:
+        """The names of the file's profiles."""
+        return list(self._file.read()[1])
 
     async def get(self) -> Credentials:
         """Return the keys of the profile; errors as :meth:`OssutilConfigProvider.get`."""
@@ -310,3 +322,12 @@ def ossutil_settings(
         return OssutilConfigProvider(profile=profile, environ=environ).settings(bucket)
     except CredentialsNotFound:
         return None
+
+
+def profile_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The profiles that the configuration files hold; none from a file that is missing or cannot be read."""
+    found: set[str] = set()
+    for provider in (OssutilConfigProvider(environ=environ), AliyunConfigProvider(environ=environ)):
+        with contextlib.suppress(CredentialsError):
+            found.update(provider.profiles())
+    return sorted(found)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.oss._buckets import ServiceCalls
 from ossmp_jupyter.oss._calls import (
     byte_range_header,
     callback_answer,
@@ -58,7 +59,7 @@ Strings = Mapping[str, str]
 _NONE: Strings = MappingProxyType({})
 
 
-class RestClient:
+class RestClient(ServiceCalls):
     """The REST calls of OSS, each as one method; raises the tree of :mod:`ossmp_jupyter.errors`.
 
     Parameters
@@ -109,7 +110,7 @@ class RestClient:
         """Begin a multipart upload; ``headers`` from :meth:`ObjectOptions.for_initiate`."""
         query = {"uploads": "", "encoding-type": "url"}
         answer = await self._object("InitiateMultipartUpload", "POST", bucket, key, query, headers)
-        _, _, upload_id = read_initiate(answer.body)
+        _, _, upload_id = answer.parse(read_initiate)
         return InitiateResult(bucket, key, upload_id, answer.request_id)
 
     async def upload_part(
@@ -150,7 +151,7 @@ class RestClient:
             copy["x-oss-copy-source-range"] = byte_range_header(byte_range)
         query = part_query(upload_id, part_number)
         answer = await self._object("UploadPartCopy", "PUT", bucket, key, query, {**headers, **copy})
-        etag, modified = read_copy_part(answer.body)
+        etag, modified = answer.parse(read_copy_part)
         content_range = answer.headers.get("content-range")
         crc = crc_of(answer.headers)
         return CopyPartResult(
@@ -191,7 +192,7 @@ class RestClient:
         if has_callback(headers):
             callback = callback_answer(answer.body)
         else:
-            _, _, told, location = read_complete(answer.body)
+            _, _, told, location = answer.parse(read_complete)
             etag = etag or told
         return CompleteResult(
             bucket,
@@ -231,7 +232,7 @@ class RestClient:
             "max-uploads": check_count("max_uploads", max_uploads),
         }
         answer = await self._bucket("ListMultipartUploads", "GET", bucket, given(query, "uploads"))
-        return read_uploads_page(answer.body)
+        return answer.parse(read_uploads_page)
 
     async def list_parts(
         self, bucket: str, key: str, upload_id: str, *, part_number_marker: int = 0, max_parts: int = 1000
@@ -244,7 +245,7 @@ class RestClient:
                 "part_number_marker", part_number_marker, most=10_000, least=0
             )
         answer = await self._object("ListParts", "GET", bucket, key, query)
-        return read_parts_page(answer.body)
+        return answer.parse(read_parts_page)
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -294,7 +295,7 @@ class RestClient:
             yield ObjectStream(head_of(response.headers), self._chunks(call, response))
 
     async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
-        with self._exchange.transport_errors(call):
+        with self._exchange.reading(call, response):
             async for chunk in response.aiter_raw():
                 yield chunk
 
@@ -324,7 +325,8 @@ class RestClient:
             "start-after": start_after,
             "max-keys": check_count("max_keys", max_keys),
         }
-        return read_objects_page((await self._bucket("ListObjectsV2", "GET", bucket, given(query))).body)
+        answer = await self._bucket("ListObjectsV2", "GET", bucket, given(query))
+        return answer.parse(read_objects_page)
 
     async def put_bucket(
         self, bucket: str, *, acl: str | None = None, storage_class: str | None = None
@@ -342,9 +344,8 @@ class RestClient:
 
     async def get_bucket_lifecycle(self, bucket: str) -> tuple[LifecycleRule, ...]:
         """The bucket's lifecycle rules; none is ``NotFound`` with the code NoSuchLifecycle."""
-        return read_lifecycle(
-            (await self._bucket("GetBucketLifecycle", "GET", bucket, {"lifecycle": ""})).body
-        )
+        answer = await self._bucket("GetBucketLifecycle", "GET", bucket, {"lifecycle": ""})
+        return answer.parse(read_lifecycle)
 
     # --- links --------------------------------------------------------------------------------
 

@@ -236,7 +236,7 @@ def check_stored(
                 f"of upload {upload_id}",
                 hint="nothing was published; run the upload again, it sends what is missing",
                 code="InvalidPart",
-            )
+            ).concerning("ListParts")
         checked.append(replace(part, etag=found.etag))
     return checked
 
@@ -257,6 +257,7 @@ async def complete(
     ServerError
         The server refused (``InvalidPart``, ``AlreadyExists``, ...).
     """
+    what = "CompleteMultipartUpload"
     for attempt in range(1, _TRIES + 1):
         try:
             answer = await rest.complete_multipart_upload(
@@ -268,21 +269,24 @@ async def complete(
                 etag=expected.etag or "", callback_error=str(error), request_id=error.request_id or ""
             )
         except OssmpError as error:
+            problem = error.concerning(what, attempts=attempt)
             if not error.retryable and not isinstance(error, NoSuchUpload | NotOSS):
                 raise
-            problem = error
         else:
             return Outcome(
                 answer.etag, answer.crc64, answer.version_id, answer.callback, None, answer.request_id
             )
-        found = await _resolve(rest, upload_id, expected, retrier, problem)
+        try:
+            found = await _resolve(rest, upload_id, expected, retrier, problem)
+        except (UploadAborted, ObjectReplaced) as error:
+            raise error.concerning(what, attempts=attempt) from None
         if found is not None:
             return found
         if attempt < _TRIES:
             retrier.retries += 1
             pause = retrier.policy.pause(attempt - 1, retrier.clock.random(), problem.retry_after)
             await retrier.clock.sleep(pause)
-    problem.message = f"CompleteMultipartUpload failed after {_TRIES} attempts: {problem.message}"
+    problem.message = f"{what} failed after {_TRIES} attempts: {problem.message}"
     problem.hint = "all parts are stored; run the upload again and only the last step is repeated"
     raise problem
 
@@ -330,11 +334,12 @@ async def verify(
         head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
         if not expected.is_met_by(head):  # look twice before saying that it is somebody else's
             head = await retrier.run("HeadObject", lambda: rest.head_object(expected.bucket, expected.key))
-    except NoSuchKey:
+    except NoSuchKey as error:
         raise ObjectReplaced(
             f"{expected.address} was published and is gone already: somebody deleted it",
             hint="run the upload again if it shall be there",
-        ) from None
+            request_id=error.request_id,
+        ).concerning("HeadObject") from None
     except OssmpError as error:
         told = outcome.crc64 == expected.crc64
         if told or type(error) is AccessDenied:
@@ -349,12 +354,12 @@ async def verify(
             f"the server assembled other bytes than were sent to {expected.address}",
             hint="the object there is wrong; run the upload again, it sends everything anew",
             request_id=outcome.request_id,
-        )
+        ).concerning("CompleteMultipartUpload")
     raise ObjectReplaced(
         f"the object at {expected.address} is not what was uploaded: {_difference(expected, head)}",
         hint="another writer may have replaced it; run the upload again if yours shall be there",
         request_id=head.request_id,
-    )
+    ).concerning("HeadObject")
 
 
 def _difference(expected: Expected, head: HeadResult) -> str:

@@ -225,6 +225,8 @@ class Retrier:
             try:
                 answer = await request()
             except (CredentialsError, CredentialsExpired) as error:
+                if isinstance(error, CredentialsExpired):
+                    error.concerning(what, attempts=failures + 1)
                 if self.on_credentials is None:
                     raise
                 await self.on_credentials(error)
@@ -246,7 +248,7 @@ class Retrier:
 
     def _pause_or_give_up(self, error: OssmpError, what: str, failures: int, policy: RetryPolicy) -> float:
         if not error.retryable:
-            raise error
+            raise error.concerning(what, attempts=failures)
         # From the first failure, not from the last success: a long part or a long pause is no outage.
         if self._failing_since is None:
             self._failing_since = self.clock.now()
@@ -264,4 +266,4 @@ class Retrier:
             return policy.pause(failures - 1, self.clock.random(), error.retry_after)
         if failures > 1:
             error.message = f"{what} failed {reason}: {error.message}"
-        raise error
+        raise error.concerning(what, attempts=failures)
