@@ -54,7 +54,7 @@ class Call:
     @property
     def target(self) -> str:
         """The bucket or object, for people."""
-        return f"oss://{self.bucket}/{self.key}"
+        return f"oss://{self.bucket}/{self.key}" if self.bucket else "oss://"
 
     @property
     def what(self) -> str:

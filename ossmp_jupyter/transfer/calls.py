@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ossmp_jupyter.errors import InputError
+from ossmp_jupyter.oss._buckets import BucketsPage
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.headers import ObjectOptions, guess_mime
 from ossmp_jupyter.oss.lifecycle import LifecycleRule
@@ -274,6 +275,10 @@ class ClientCalls:
             self._bucket(bucket), prefix=prefix, delimiter=delimiter,
             continuation_token=continuation_token, max_keys=max_keys,
         )  # fmt: skip
+
+    async def list_buckets(self, *, prefix: str = "", marker: str = "", max_keys: int = 1000) -> BucketsPage:
+        """One page of the account's buckets, of all regions; needs the permission oss:ListBuckets."""
+        return await self._rest.list_buckets(prefix=prefix, marker=marker, max_keys=max_keys)
 
     async def put_bucket(self, bucket: str) -> None:
         """Create a bucket."""

@@ -159,8 +159,9 @@ def test_listings_and_buckets(client: sdk.Client) -> None:
     assert client.get_bucket_info(sdk.GetBucketInfoRequest(bucket="demo")).bucket_info.name == "demo"
     location = client.get_bucket_location(sdk.GetBucketLocationRequest(bucket="demo"))
     assert location.location == "oss-cn-hangzhou"
-    names = [bucket.name for bucket in client.list_buckets(sdk.ListBucketsRequest()).buckets or []]
-    assert "demo" in names
+    client.put_bucket(sdk.PutBucketRequest(bucket="demo-2"))
+    all_pages = client.list_buckets_paginator().iter_page(sdk.ListBucketsRequest(prefix="demo", max_keys=1))
+    assert [[bucket.name for bucket in page.buckets or []] for page in all_pages] == [["demo"], ["demo-2"]]
 
 
 def test_presigned_url(client: sdk.Client) -> None:

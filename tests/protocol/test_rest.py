@@ -28,6 +28,7 @@ from ossmp_jupyter.errors import (
     ServerError,
 )
 from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.oss.address import AddressStyle
 from ossmp_jupyter.oss.checksum import crc64, crc64_combine, multipart_etag
 from ossmp_jupyter.oss.headers import ObjectOptions
 from ossmp_jupyter.oss.rest import RestClient
@@ -37,6 +38,23 @@ STYLES = pytest.mark.parametrize("style", ["path", "virtual", "cname"])
 SIGNATURES = pytest.mark.parametrize("signature", ["v4", "v1"])
 KEY = "dir/中 a+b/../&?%41#.bin"
 FIRST, LAST = b"a" * 102400, b"b" * 1000
+
+
+async def buckets(rest: RestClient, bucket: str) -> None:
+    if rest.connection.endpoint.style is AddressStyle.CNAME:
+        with pytest.raises(InputError, match="own domain"):
+            await rest.list_buckets()
+        return
+    (found,) = (await rest.list_buckets(prefix=bucket)).buckets
+    assert (found.name, found.region, found.storage_class) == (bucket, "cn-hangzhou", "Standard")
+    assert found.created is not None
+    page = await rest.list_buckets(max_keys=1)
+    names = [one.name for one in page.buckets]
+    while page.is_truncated:
+        page = await rest.list_buckets(max_keys=1, marker=page.next_marker)
+        names += [one.name for one in page.buckets]
+    assert len(names) > 1
+    assert names == [one.name for one in (await rest.list_buckets()).buckets] == sorted(names)
 
 
 class Pieces(httpx.AsyncByteStream):
@@ -57,6 +75,7 @@ def test_every_call(opened: Opener, bucket: str, style: str, signature: str) -> 
             await multipart(rest, bucket)
             await plain_objects(rest, bucket)
             await links(rest, bucket)
+            await buckets(rest, bucket)
             for entry in (await rest.list_objects(bucket)).objects:
                 await rest.delete_object(bucket, entry.key)
             await rest.delete_bucket(bucket)
