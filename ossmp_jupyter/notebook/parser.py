@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-__all__ = ["HelpShown", "MagicParser", "expand", "split_line"]
+__all__ = ["HelpShown", "MagicParser", "closing_brace", "expand", "split_line"]
 
 _NAME = re.compile(r"\$(\$|[A-Za-z_]\w*)")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters stand for a {...} while the line is split
@@ -63,10 +63,32 @@ class MagicParser(argparse.ArgumentParser):
         action = self._option_string_actions.get(option)
         return action is not None and action.nargs != 0
 
+    def needs_value(self, option: str) -> bool:
+        """Whether what follows an option can be nothing but its value."""
+        return self.takes_value(option) and self._option_string_actions[option].nargs != "?"
+
+    def is_repeatable(self, option: str) -> bool:
+        """Whether an option may be given several times."""
+        return isinstance(self._option_string_actions.get(option), argparse._AppendAction)
+
     def value_choices(self, option: str) -> list[str]:
         """The words an option accepts, where there is a fixed list."""
         action = self._option_string_actions.get(option)
         return [str(choice) for choice in action.choices] if action is not None and action.choices else []
+
+    def positionals(self, words: Sequence[str]) -> list[str]:
+        """Those of the words that are neither options nor their values."""
+        found: list[str] = []
+        words = list(words)
+        while words:
+            word = words.pop(0)
+            if word == "--":
+                return found + words
+            if not word.startswith("-") or word == "-":
+                found.append(word)
+            elif self.needs_value(word) and words:
+                words.pop(0)
+        return found
 
     def parse_magic(self, line: str, namespace: Mapping[str, Any]) -> argparse.Namespace:
         """Split, expand and parse a magic's line.
@@ -130,7 +152,7 @@ def _hold_braces(line: str) -> tuple[str, list[str]]:
             out.append(f"{_OPEN}{len(held) - 1}{_CLOSE}")
             i += 2
         elif line[i] == "{":
-            end = _closing(line, i)
+            end = closing_brace(line, i)
             held.append(line[i:end])
             out.append(f"{_OPEN}{len(held) - 1}{_CLOSE}")
             i = end
@@ -142,7 +164,8 @@ def _hold_braces(line: str) -> tuple[str, list[str]]:
     return "".join(out), held
 
 
-def _closing(line: str, start: int) -> int:
+def closing_brace(line: str, start: int) -> int:
+    """Find the end of the ``{...}`` that begins at ``start``; ValueError where it has none."""
     depth, quote = 0, ""
     for i in range(start, len(line)):
         char = line[i]

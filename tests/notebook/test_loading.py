@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
-import pytest
 from IPython.core.completer import provisionalcompleter
 
-from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.notebook.options import MAGICS
 from tests.notebook.conftest import Shell
 
@@ -80,29 +76,6 @@ def complete(shell: Shell, line: str) -> list[str]:
         return [found.text for found in shell.ip.Completer.completions(line, len(line))]
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("%oss_upload a.bin k --part", ["--part-size"]),
-        ("%oss_upload a.bin k --ui ", ["auto", "none", "text", "widget"]),
-        ("%oss_connect --signature v", ["v1", "v4"]),
-        ("x = %oss_upload da", ["data.bin"]),
-        ("%oss_upload my", ["my\\ file.bin"]),
-        ("%oss_upload my\\ f", ["my\\ file.bin"]),
-        ("%oss_upload sub", ["sub/"]),
-        ("%oss_upload data.bin k --callback told", ["told_everybody"]),
-        ("%oss_upload data.bin os", ["oss://"]),
-    ],
-)
-def test_completion(shell: Shell, folder: Path, line: str, expected: list[str]) -> None:
-    for name in ("data.bin", "my file.bin"):
-        (folder / name).write_bytes(b"")
-    (folder / "sub").mkdir()
-    shell.ip.user_ns["told_everybody"] = {}
-    found = complete(shell, line)
-    assert sorted(text for text in found if not text.startswith(".")) == expected
-
-
 def test_all_options_are_offered_and_nothing_else(shell: Shell) -> None:
     found = complete(shell, "%oss_upload a.bin k --")
     assert "--part-size" in found
@@ -112,13 +85,3 @@ def test_all_options_are_offered_and_nothing_else(shell: Shell) -> None:
 
 def test_other_lines_are_left_alone(shell: Shell) -> None:
     assert "print" in complete(shell, "prin")
-
-
-def test_addresses_and_ids(connected: Shell, oss: LocalOSS, folder: Path) -> None:
-    (folder / "a.bin").write_bytes(os.urandom(120_000))
-    connected.run("%oss_upload a.bin year/2026/a.bin -q")
-    assert complete(connected, "%oss_head oss://d") == ["oss://demo/"]
-    assert complete(connected, "%oss_head oss://demo/ye") == ["oss://demo/year/"]
-    assert complete(connected, "%oss_head oss://demo/year/2026/") == ["oss://demo/year/2026/a.bin"]
-    handle = connected.value("%oss_upload a.bin other -q -b")
-    assert handle.id in complete(connected, "%oss_wait ")
