@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("6.29.5", "6.30.1", "7.0.1", "7.3.0", "7.4.0", "newest")
-TESTS = "tests/notebook/test_kernel.py"
+TESTS = ("tests/notebook/test_kernel.py", "tests/notebook/test_waiting.py")
 
 
 def installed(version: str, folder: Path) -> str:
@@ -46,7 +46,7 @@ def main() -> int:
                     sys.executable,
                     "-m",
                     "pytest",
-                    TESTS,
+                    *TESTS,
                     "-q",
                     "-n",
                     os.environ.get("JOBS", "2"),

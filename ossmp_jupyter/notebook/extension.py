@@ -26,6 +26,7 @@ def load(shell: InteractiveShell) -> None:
     matcher = matcher_for(shell)
     magics.matcher = matcher
     shell.events.register("pre_run_cell", magics.note_cell)
+    shell.events.register("post_run_cell", magics.end_cell)
     shell.Completer.custom_matchers.append(matcher)
 
 
@@ -37,6 +38,7 @@ def unload(shell: InteractiveShell) -> None:
     for name in MAGICS:
         shell.magics_manager.magics["line"].pop(name, None)
     shell.events.unregister("pre_run_cell", magics.note_cell)
+    shell.events.unregister("post_run_cell", magics.end_cell)
     configurables: list[Any] = shell.configurables
     if magics in configurables:
         configurables.remove(magics)

@@ -102,6 +102,7 @@ class OssMagics(Magics, Configurable):
         self._session: Session | None = None
         self.matcher: Any = None  # the completion that belongs to these magics
         self._cell = ""
+        self.in_cell = False
 
     @property
     def session(self) -> Session:
@@ -115,6 +116,13 @@ class OssMagics(Magics, Configurable):
     def note_cell(self, info: Any) -> None:
         """Remember the cell that is about to run (IPython's ``pre_run_cell`` event)."""
         self._cell = info.raw_cell or ""
+        self.in_cell = True
+
+    def end_cell(self, result: Any = None) -> None:
+        """Note that the cell has ended (IPython's ``post_run_cell`` event)."""
+        self.in_cell = False
+        if self._session is not None:
+            self._session.end_cell()
 
     def ends_the_cell(self) -> bool:
         """Whether one of our magics is the cell's last line, so that IPython would display its value."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["CommPump", "Interrupts", "open_pump"]
+__all__ = ["CommPump", "Interrupts", "end_of_cell", "open_pump"]
 
 log = logging.getLogger(__name__)
 _REPLAYED: set[asyncio.Future[Any]] = set()
@@ -175,35 +175,66 @@ def _no_handler_hooks(kernel: Any) -> Iterator[None]:
                 delattr(kernel, name)
 
 
+class _Shared:
+    """The one pump of the process: two at a time would give the kernel's queue back in the wrong order."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.users = 0
+        self.pump: CommPump | None = CommPump(kernel).__enter__()
+
+    def serve(self) -> int:
+        if self.pump is None:
+            return 0
+        try:
+            return self.pump()
+        except Exception:
+            log.debug("the comm pump stopped", exc_info=True)
+            self.close()
+            return 0
+
+    def close(self) -> None:
+        closing, self.pump = self.pump, None
+        if closing is not None:
+            _close(closing)
+
+
+_shared: _Shared | None = None  # touched by the main thread only
+
+
 @contextlib.contextmanager
 def open_pump(shell: Any) -> Iterator[Callable[[], int]]:
     """Yield a function that serves waiting comm messages; where there is no kernel it does nothing."""
+    global _shared  # noqa: PLW0603 - a process has one kernel
     kernel = getattr(shell, "kernel", None)
-    pump: CommPump | None = None
+    mine: _Shared | None = None
     if kernel is not None and threading.current_thread() is threading.main_thread():
         try:
-            pump = CommPump(kernel).__enter__()
+            mine = _shared = _shared or _Shared(kernel)
         except Exception:
             log.debug("no comm pump", exc_info=True)
-            pump = None
-
-    def serve() -> int:
-        nonlocal pump
-        if pump is None:
-            return 0
-        try:
-            return pump()
-        except Exception:
-            log.debug("the comm pump stopped", exc_info=True)
-            stopped, pump = pump, None
-            _close(stopped)
-            return 0
-
+    if mine is None:
+        yield lambda: 0
+        return
+    mine.users += 1
     try:
-        yield serve
+        yield mine.serve
     finally:
-        if pump is not None:
-            _close(pump)
+        mine.users -= 1
+        if mine.users == 0:
+            _let_go(mine)
+
+
+def end_of_cell() -> None:
+    """Give the kernel's queue back, whoever still awaits: only a running cell may hold other cells up."""
+    if _shared is not None:
+        _let_go(_shared)
+
+
+def _let_go(shared: _Shared) -> None:
+    global _shared  # noqa: PLW0603
+    if _shared is shared:
+        _shared = None
+    shared.close()
 
 
 def _close(pump: CommPump) -> None:

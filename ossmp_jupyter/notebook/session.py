@@ -65,11 +65,14 @@ class Session:
         """The panel of this kernel; the widget libraries are imported here."""
         if self._panel is None:
             from ossmp_jupyter.notebook.panel import Panel
-            from ossmp_jupyter.notebook.waiting import serving
+            from ossmp_jupyter.notebook.waiting import serving, serving_await
             from ossmp_jupyter.transfer.handle import serve_while_waiting
 
-            # Where there are buttons they live also while a cell sits in upload(...).wait().
-            serve_while_waiting(lambda: serving(self.shell))
+            # Where there are buttons they live also in upload(...).wait() and await upload(...).
+            serve_while_waiting(
+                lambda: serving(self.shell),
+                lambda: serving_await(self.shell, lambda: self.settings.in_cell),
+            )
             self._panel = Panel(
                 self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self._settle
             )
@@ -150,6 +153,13 @@ class Cell:
     def __init__(
         self,
         session: Session,
+    def end_cell(self) -> None:
+        """Let the next cells run, whatever this one's tasks still await."""
+        if self._panel is not None:
+            from ossmp_jupyter.notebook.pump import end_of_cell
+
+            end_of_cell()
+
         handles: Sequence[Upload] | None,
         mode: str,
         view: PanelView | None = None,
@@ -164,6 +174,7 @@ class Cell:
 
             self._view = view or session.panel.view(self._ids)
             self._display = display(self._view, display_id=True)  # type: ignore[no-untyped-call]
+            self.end_cell()
         self.reporter = self._reporter(mode)
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures as cf
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ossmp_jupyter.notebook.pump import Interrupts, open_pump
@@ -13,7 +14,7 @@ from ossmp_jupyter.notebook.text import Reporter
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["serving", "wait_future", "wait_uploads"]
+__all__ = ["serving", "serving_await", "wait_future", "wait_uploads"]
 
 TICK = 0.05
 T = TypeVar("T")
@@ -52,25 +53,64 @@ def wait_future(future: cf.Future[T], shell: Any) -> T:
 
 
 @contextmanager
-def serving(shell: Any) -> Iterator[Callable[[], None]]:
-    """Yield what to call on every tick of a wait: serves the buttons, then lets the stop button through."""
+def serving(shell: Any) -> Iterator[Callable[[], bool]]:
+    """Yield what to call on every tick of a wait: serves the buttons, then lets the stop button through.
+
+    It returns whether it has spent the tick's time already.
+    """
     with open_pump(shell) as serve, Interrupts() as interrupts:
 
-        def tick() -> None:
+        def tick() -> bool:
             serve()
             interrupts.check()
+            return _let_tasks_run()
 
         yield tick
         interrupts.check()
 
 
+@contextmanager
+def serving_await(shell: Any, in_cell: Callable[[], bool]) -> Iterator[Callable[[], None]]:
+    """Do as :func:`serving` does, for an ``await``, but only while a cell runs.
+
+    An ``await`` may outlive its cell, in a task. The cells after it must not wait for that one.
+    """
+    with ExitStack() as cell:
+        serve: Callable[[], int] | None = None
+
+        def tick() -> None:
+            nonlocal serve
+            if not in_cell():
+                cell.close()
+                serve = None
+                return
+            if serve is None:
+                serve = cell.enter_context(open_pump(shell))
+            serve()
+
+        yield tick
+
+
+def _let_tasks_run() -> bool:
+    """Run the kernel's own tasks for a tick, where the user has applied nest_asyncio2 (extra ``nest``)."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    # Not with the older nest_asyncio: the kernel would never answer again (ipykernel 7.1 to 7.4).
+    if not hasattr(asyncio, "_nest_asyncio2") or not hasattr(loop, "_nest_deferred"):
+        return False
+    loop.run_until_complete(asyncio.sleep(TICK))
+    return True
+
+
 def _wait(futures: Sequence[cf.Future[Any]], shell: Any, on_tick: Any) -> None:
     with serving(shell) as tick:
         while True:
-            tick()
+            spent = tick()
             on_tick()
             # Never an untimed wait: on Windows nothing could interrupt it.
-            if not cf.wait(futures, timeout=TICK).not_done:
+            if not cf.wait(futures, timeout=0 if spent else TICK).not_done:
                 return
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Upload", "serve_while_waiting"]
 
 Service = Callable[[], AbstractContextManager[Callable[[], object]]]
+"""Opens what is called on every tick of a wait; true where it has spent the tick's time itself."""
 
 
 _TICK = 0.1
@@ -34,15 +35,16 @@ def _no_service() -> AbstractContextManager[Callable[[], object]]:
 
 
 _service: Service = _no_service
+_awaiting: Service = _no_service
 
 
-def serve_while_waiting(service: Service | None) -> None:
-    """Set what a blocking ``wait()`` does on every tick; None for nothing.
+def serve_while_waiting(service: Service | None, awaiting: Service | None = None) -> None:
+    """Set what a blocking ``wait()`` and an ``await`` do on every tick; None for nothing.
 
     The notebook layer keeps its buttons alive so, also in a cell that calls ``upload(...).wait()``.
     """
-    global _service  # noqa: PLW0603 - one kernel, one way to keep it alive
-    _service = service or _no_service
+    global _service, _awaiting
+    _service, _awaiting = service or _no_service, awaiting or _no_service
 
 
 class Upload:
@@ -203,10 +205,10 @@ class Upload:
         try:
             with _service() as serve:
                 while not self.future.done():
-                    serve()
+                    spent = serve()
                     if deadline is not None and time.monotonic() >= deadline:
                         raise TimeoutError(f"{self.address} is still {self.state.value} after {timeout} s")
-                    cf.wait([self.future], timeout=_TICK)
+                    cf.wait([self.future], timeout=0 if spent else _TICK)
         except KeyboardInterrupt:
             self.pause()
             raise
@@ -219,8 +221,10 @@ class Upload:
         # Ticks, not wrap_future: cancelling the awaiting cell must not cancel the upload, and the
         # kernel's loop must wake up to see the stop button.
         try:
-            while not self.future.done():
-                await asyncio.sleep(_TICK)
+            with _awaiting() as serve:
+                while not self.future.done():
+                    serve()
+                    await asyncio.sleep(_TICK)
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.pause()
             raise
