@@ -117,6 +117,7 @@ class Panel:
         self._hz = hz
         self._at_rest = at_rest
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
+        self.touched = 0.0  # when the page sent a click last
         self._asked = False  # a page asked for everything
         self._views: weakref.WeakSet[PanelView] = weakref.WeakSet()
         self._soon: tuple[float, ...] = ()
@@ -254,6 +255,7 @@ class Panel:
                 self._asked = True  # several views at once are answered once
                 self.start()
             elif kind == "do":
+                self.touched = time.monotonic()
                 upload = str(content.get("id"))
                 self._act(self, str(content.get("do")), upload, int(content.get("page") or 0))
                 self._soon = _SOON

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.notebook.actions import Actions
 from ossmp_jupyter.notebook.board import Board
+from ossmp_jupyter.notebook.farewell import before_shutdown
 from ossmp_jupyter.notebook.options import UI_MODES
+from ossmp_jupyter.notebook.rows import Row, html_table, text_table
 from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, TextBars, terminal
+from ossmp_jupyter.transfer.progress import State
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -27,6 +32,10 @@ __all__ = ["Cell", "Session"]
 
 T = TypeVar("T")
 _CELLS = 20  # so many cells change their panel when the page turns out to know only stock widgets
+_UNSETTLED = 200  # so many cells are brought up to date when what they show comes to rest
+TABLE_AFTER = 30.0
+"""Seconds for which a panel stays when its uploads are published and nobody clicks."""
+_LEFT = "This panel has ended. Run the upload again: it goes on where it was."
 _GRACE = 3.0  # seconds in which a page may say hello before text lines start
 
 
@@ -42,9 +51,10 @@ class Session:
         self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
         self._files: BrowserFiles | None = None
-        self._unsettled: list[Cell] = []
+        self._unsettled: deque[Cell] = deque(maxlen=_UNSETTLED)
         self._cells: deque[Cell] = deque(maxlen=_CELLS)  # that show the panel, the newest last
         self._fallback: Fallback | None = None
+        self._undo: Callable[[], None] = lambda: None
 
     @property
     def in_kernel(self) -> bool:
@@ -76,6 +86,7 @@ class Session:
             self._panel = Panel(
                 self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self._settle
             )
+            self._undo = before_shutdown(getattr(self.shell, "kernel", None), self._freeze)
         return self._panel
 
     @property
@@ -109,6 +120,12 @@ class Session:
         if self._fallback.stock is not None:
             self._cells[-1].show(self._fallback.stock)
 
+    def quiet_since(self, moment: float) -> bool:
+        """Whether nobody has used the panel for a while since then, or nobody ever will."""
+        if not getattr(getattr(self.shell, "kernel", None), "_allow_stdin", True):
+            return True  # nbclient and its like
+        return self.looked_at() and time.monotonic() - max(moment, self.panel.touched) >= TABLE_AFTER
+
     def looked_at(self) -> bool:
         """Whether a page shows the progress."""
         stock = self._fallback is not None and self._fallback.stock is not None
@@ -117,13 +134,31 @@ class Session:
     def _settle(self) -> None:
         # On the ticker's thread: an update finds its display by ID, whatever cell runs now.
         for cell in list(self._unsettled):
-            if cell.ended:
-                self._unsettled.remove(cell)
-                cell.settle()
+            if cell.ended and cell.settle():
+                self.drop(cell)
+
+    def drop(self, cell: Cell) -> None:
+        """Forget a cell that shows no panel any more."""
+        for cells in (self._unsettled, self._cells):
+            with contextlib.suppress(ValueError):
+                cells.remove(cell)
+
+    def _freeze(self) -> None:
+        for cell in list(self._cells):
+            cell.freeze()
+        self._cells.clear()
+        self._unsettled.clear()
 
     def shown(self, value: T) -> T | None:
         """Return ``value``, or None where the cell would display it: its text stands there already."""
         return None if self.settings.ends_the_cell() else value
+
+    def end_cell(self) -> None:
+        """Let the next cells run, whatever this one's tasks still await."""
+        if self._panel is not None:
+            from ossmp_jupyter.notebook.pump import end_of_cell
+
+            end_of_cell()
 
     def close(self) -> None:
         """Close panel and local OSS."""
@@ -133,13 +168,13 @@ class Session:
         if self._fallback is not None:
             self._fallback.close()
             self._fallback = None
-        for cell in self._cells:
-            cell.freeze()
-        self._cells.clear()
+        self._undo()
+        self._freeze()
         if self._panel is not None:
             from ossmp_jupyter.transfer.handle import serve_while_waiting
 
             serve_while_waiting(None)
+            self.end_cell()
             self._panel.close()
             self._panel = None
         for handle in self.local:
@@ -153,13 +188,6 @@ class Cell:
     def __init__(
         self,
         session: Session,
-    def end_cell(self) -> None:
-        """Let the next cells run, whatever this one's tasks still await."""
-        if self._panel is not None:
-            from ossmp_jupyter.notebook.pump import end_of_cell
-
-            end_of_cell()
-
         handles: Sequence[Upload] | None,
         mode: str,
         view: PanelView | None = None,
@@ -169,12 +197,15 @@ class Cell:
         self._display: Any = None
         self._view: Any = None
         self._stock: StockPanel | None = None
+        self._kept: list[Row] | None = None  # as the notebook file has them
+        self._frozen = False
+        self._published: float | None = None  # when all of it was seen to be
+        self._own_rows = handles is not None and view is None
         if mode in ("auto", "widget"):
             from IPython.display import display
 
             self._view = view or session.panel.view(self._ids)
             self._display = display(self._view, display_id=True)  # type: ignore[no-untyped-call]
-            self.end_cell()
         self.reporter = self._reporter(mode)
 
     @property
@@ -200,20 +231,45 @@ class Cell:
         self._stock = stock
         self._update()
 
-    def settle(self) -> None:
-        """Put the state as it is now into what the notebook file keeps."""
-        if self._view is None:
-            return
-        self._session.panel.settle()
-        self._update()
+    def settle(self) -> bool:
+        """Put the state as it is now into what the notebook file keeps; True once nothing can change it.
+
+        Uploads that have succeeded need no buttons after a while: a table takes their panel's place. A
+        notebook that is opened without its kernel shows it, where a widget would be an error message.
+        """
+        if self._view is None or self._frozen:
+            return True
+        rows = self._view.shown()
+        if not (self._own_rows and all(row.state == State.DONE.value for row in rows)):
+            self._published = None
+        elif self._published is None:
+            self._published = time.monotonic()
+        if self._published is not None and self._session.quiet_since(self._published):
+            self.freeze()
+            return True
+        if rows != self._kept:
+            self._kept = rows
+            self._session.panel.settle()
+            self._update()
+        return False
 
     def freeze(self) -> None:
-        """Leave a table in the widget's place: nobody will answer its buttons."""
-        data, _ = self._view._repr_mimebundle_()
-        plain = {kind: data[kind] for kind in ("text/plain", "text/html")}
-        self._display.update(plain, raw=True)
+        """Leave a table in the widget's place.
+
+        The widget stays known: a page that was away meanwhile still has it in its copy of the cell.
+        """
+        if self._frozen:
+            return
+        self._frozen = True
+        rows = self._view.shown()
+        text, table = text_table(rows), html_table(rows)
+        if any(not row.ended for row in rows):
+            text, table = f"{text}\n{_LEFT}", f"{table}<p>{_LEFT}</p>"
+        self._display.update({"text/plain": text, "text/html": table}, raw=True)
 
     def _update(self) -> None:
+        if self._frozen:
+            return
         if self._stock is not None:
             data, metadata = self._stock.bundle(self._view.shown()), {}
         else:

@@ -44,9 +44,15 @@ class PanelOfCell:
 
     def wait_state(self, state: str, timeout: float = 30) -> None:
         def there() -> bool:
-            return self.attribute("data-state") == state
+            return self.attribute("data-state") == state or (state == "done" and self.is_table)
 
         self._page.until(there, timeout, f"the upload is not {state}")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a plain table that says done has taken the panel's place."""
+        rows = self._cell.locator(".jp-RenderedHTML table tbody tr").filter(has_text=self._address)
+        return self.root.count() == 0 and rows.count() > 0 and "done" in rows.first.inner_text()
 
     def select(self) -> None:
         """Choose the upload by its radio button."""

@@ -1,0 +1,67 @@
+"""What a notebook shows when it is opened again and its kernel is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import Browser, JupyterServer, NotebookPage
+from tests.browser.panel import PanelOfCell
+
+MIB = 1 << 20
+SOON = "\nfrom ossmp_jupyter.notebook import session\nsession.TABLE_AFTER = 1.0"
+
+
+def test_opened_again_without_its_kernel(
+    page: NotebookPage,
+    jupyter: JupyterServer,
+    browser: Browser,
+    app: str,
+    oss: LocalOSS,
+    setup_cell: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "big.bin"
+    source.write_bytes(os.urandom(4 * MIB))
+    page.open(
+        [
+            setup_cell() + SOON,
+            f"%oss_upload {source} oss://demo/first.bin",
+            "%oss_uploads",
+            f"%oss_upload {source} oss://demo/second.bin -b --part-size 128KiB",
+        ]
+    )
+    for i in range(3):
+        page.run(i)
+        page.wait_cell(i)
+    # a published upload: its panel becomes a table once nobody has clicked for a while
+    published = PanelOfCell(page, 1)
+    page.until(lambda: published.is_table, 20, "the panel did not become a table")
+    assert "CRC-64" in page.text(1)
+    assert PanelOfCell(page, 2).root.count() == 1, "the list of all uploads stays alive"
+
+    # one that runs, and the list: tables when the kernel is shut down
+    oss.set_bandwidth("1MB/s")
+    page.run(3)
+    running = PanelOfCell(page, 3)
+    running.wait_percent(10)
+    page.js("jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => true)")
+    page.wait_text(3, "This panel has ended. Run the upload again")
+    page.save()
+    page.page.close()
+
+    later = NotebookPage(jupyter, browser, app)
+    try:
+        later.page.goto(
+            f"{jupyter.url}/{'lab/tree' if app == 'lab' else 'notebooks'}/{page.name}?token={jupyter.token}"
+        )
+        later.wait_text(1, "first.bin", 60)
+        later.sleep(2)
+        for i, words in ((1, "done"), (2, "done"), (3, "This panel has ended")):
+            shown = later.text(i)
+            assert words in shown and "oss://demo/" in shown, shown
+            assert "model not found" not in shown and "Loading widget" not in shown, shown
+    finally:
+        later.close()
