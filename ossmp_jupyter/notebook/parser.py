@@ -13,13 +13,13 @@ import difflib
 import os
 import re
 import shlex
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-__all__ = ["HelpShown", "MagicParser", "closing_brace", "expand", "split_line"]
+__all__ = ["HelpShown", "MagicParser", "closing_brace", "expand", "fill", "split_line"]
 
 _NAME = re.compile(r"\$(\$|[A-Za-z_]\w*)")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # private-use characters stand for a {...} while the line is split
@@ -101,9 +101,9 @@ class MagicParser(argparse.ArgumentParser):
             After ``-h`` or ``--help``.
         """
         try:
-            words = [expand(word, held, namespace) for word, held in split_line(line)]
+            words = self._filled(line, namespace)
         except ValueError as error:
-            self.error(str(error))
+            raise UsageError(f"%{self.prog}: {error}") from None
         self._refuse_unknown(words)
         if "--" in words:  # argparse's intermixed parsing loses it between its two passes
             end = words.index("--")
@@ -114,6 +114,24 @@ class MagicParser(argparse.ArgumentParser):
         for name, value in vars(known).items():
             setattr(known, name, _unmarked(value))
         return known
+
+    def _filled(self, line: str, namespace: Mapping[str, Any]) -> list[str]:
+        words: list[str] = []
+        for word, held in split_line(line):
+            is_value = bool(words) and self.needs_value(words[-1])
+            try:
+                filled = fill(word, held, namespace)
+            except ValueError:
+                if is_value and self._option_string_actions[words[-1]].metavar == "NAME":
+                    raise ValueError(
+                        f"{words[-1]} takes a variable's name, not its value; leave out the braces or the $"
+                    ) from None
+                raise
+            for text in filled:
+                # a name that begins with - is no option because a variable holds it
+                hidden = text.startswith("-") and not word.startswith("-") and not is_value
+                words.append(_PLAIN + text if hidden else text)
+        return words
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         # Before argparse: it reports a missing positional first, which hides the misspelt option.
@@ -201,13 +219,37 @@ def split_line(line: str) -> list[tuple[str, list[str]]]:
     return [(word, held) for word in words]
 
 
+def fill(word: str, held: Sequence[str], namespace: Mapping[str, Any]) -> list[str]:
+    """Fill one argument in, as :func:`expand` does; one that is nothing but a list becomes several.
+
+    Examples
+    --------
+    >>> word, held = split_line("{paths}")[0]
+    >>> fill(word, held, {"paths": ["a.bin", "b c.bin"]})
+    ['a.bin', 'b c.bin']
+    """
+    whole, name, spec = _HELD.fullmatch(word), _NAME.fullmatch(word), None
+    if whole and held[int(whole[1])] not in ("{{", "}}"):
+        text = held[int(whole[1])]
+        value, spec = _value_of(text, namespace)
+    elif name and name[1] != "$":
+        text, value = word, _variable(name[1], namespace)
+    else:
+        return [expand(word, held, namespace)]
+    if spec is not None or not isinstance(value, (list, tuple)):
+        return [_written(text, value, spec, namespace)]
+    if not value:
+        raise ValueError(f"{text} is empty: there is nothing to fill in")
+    return [_as_text(f"an item of {text}", item) for item in value]
+
+
 def expand(word: str, held: Sequence[str], namespace: Mapping[str, Any]) -> str:
     """Fill ``{expression}`` and ``$name`` of one argument in; ``{{``, ``}}`` and ``$$`` are literal.
 
     Raises
     ------
     ValueError
-        If a name is unknown or an expression fails, naming it.
+        If a name is unknown, an expression fails, or its value is not text, naming it.
 
     Examples
     --------
@@ -217,12 +259,7 @@ def expand(word: str, held: Sequence[str], namespace: Mapping[str, Any]) -> str:
     """
 
     def dollar(match: re.Match[str]) -> str:
-        name = match[1]
-        if name == "$":
-            return "$"
-        if name not in namespace:
-            raise ValueError(f"no variable {name!r} for ${name}; write $${name} for the text itself")
-        return str(namespace[name])
+        return "$" if match[1] == "$" else _as_text(match[0], _variable(match[1], namespace))
 
     def braces(match: re.Match[str]) -> str:
         text = held[int(match[1])]
@@ -232,21 +269,75 @@ def expand(word: str, held: Sequence[str], namespace: Mapping[str, Any]) -> str:
     return "".join(_HELD.sub(braces, p) if _HELD.fullmatch(p) else _NAME.sub(dollar, p) for p in pieces)
 
 
-class _Expressions(string.Formatter):
-    def __init__(self, namespace: Mapping[str, Any]) -> None:
-        self.namespace = namespace
+def _variable(name: str, namespace: Mapping[str, Any]) -> Any:
+    if name not in namespace:
+        raise ValueError(f"there is no variable {name!r} for ${name}; write $${name} for the text itself")
+    return namespace[name]
 
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
-        # The user's own expression in the user's own kernel, as IPython's {expr} is.
-        value = eval(field_name, {"__builtins__": builtins, **self.namespace})
-        return value, field_name
+
+def _as_text(what: str, value: Any) -> str:
+    """Write a value as a part of the line; what would make no name is refused, not written as its repr."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise ValueError(f"{what} is None; give it a value, or write {{...!s}} for the word")
+    if hasattr(value, "__len__") or hasattr(value, "__next__") or callable(value):
+        kind = type(value).__name__
+        if isinstance(value, (list, tuple)):
+            raise ValueError(f"{what} is a {kind}; alone in its place it becomes several arguments")
+        raise ValueError(f"{what} is of type {kind}, not text; save it to a file, or call upload() in Python")
+    return str(value)
 
 
 def _evaluate(text: str, namespace: Mapping[str, Any]) -> str:
+    return _written(text, *_value_of(text, namespace), namespace)
+
+
+def _written(text: str, value: Any, spec: str | None, namespace: Mapping[str, Any]) -> str:
+    """Write the value of a ``{...}``, formatted as in an f-string where it has a format."""
+    if spec is None:
+        return _as_text(text, value)
     try:
-        if not text[1:-1].strip():
-            raise SyntaxError("it is empty")
-        return _Expressions(namespace).vformat(text, (), {})
+        nested = re.sub(r"\{[^{}]*\}", lambda match: _evaluate(match[0], namespace), spec)
+        return format(value, nested)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cannot fill in {text}: {error}") from None
+
+
+def _value_of(text: str, namespace: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """The value of ``{expression!conversion:format}``, converted, and the format; None where there is none.
+
+    It is the user's own expression in the user's own kernel, as IPython's ``{expr}`` is.
+    """
+    try:
+        code, convert, spec = _taken_apart(text[1:-1].strip())
+        value = eval(code, {"__builtins__": builtins, **namespace})
+    except SyntaxError as error:
+        why = error.msg if text[1:-1].strip() else "it is empty"
+    except NameError as error:
+        why = str(error)
     except Exception as error:
-        why = str(error) or type(error).__name__
-        raise ValueError(f"cannot fill in {text}: {why}; write {{{{ and }}}} for the characters") from error
+        why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    else:
+        return (_CONVERSIONS[convert](value), spec or "") if convert else (value, spec)
+    raise ValueError(f"cannot fill in {text}: {why}; write {{{{ and }}}} for the characters")
+
+
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
+_ENDS = re.compile(r"!([rsa])(?=:|$)|:")
+
+
+def _taken_apart(text: str) -> tuple[CodeType, str, str | None]:
+    """Expression, conversion and format of a replacement field, as Python itself would part them."""
+    try:
+        return compile(text, "<argument>", "eval"), "", None
+    except SyntaxError as error:
+        wrong = error
+    for end in _ENDS.finditer(text):
+        try:
+            code = compile(text[: end.start()].strip(), "<argument>", "eval")
+        except SyntaxError:
+            continue
+        spec = text[end.end() :].removeprefix(":") if end[1] else text[end.end() :]
+        return code, end[1] or "", spec
+    raise wrong

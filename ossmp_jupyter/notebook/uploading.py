@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import sys
@@ -233,9 +234,11 @@ def _named(name: str | None, kind: type, option: str, what: str, namespace: Mapp
         raise InputError(
             f"{option} {name!r} is not a variable's name", hint=f"put {what} in a variable and name it"
         )
-    if name not in namespace:
-        raise InputError(f"{option} {name}: there is no such variable", hint=f"it must hold {what}")
-    if not isinstance(namespace[name], kind):
-        held = type(namespace[name]).__name__
-        raise InputError(f"{option} {name}: the variable holds a {held}", hint=f"it must hold {what}")
-    return namespace[name]
+    value = namespace[name] if name in namespace else getattr(builtins, name, None)
+    if value is None:
+        why = "the variable is None" if name in namespace else "there is no such variable"
+        raise InputError(f"{option} {name}: {why}", hint=f"it must hold {what}")
+    if not isinstance(value, kind):
+        held = type(value).__name__
+        raise InputError(f"{option} {name}: the variable is of type {held}", hint=f"it must hold {what}")
+    return value

@@ -35,7 +35,7 @@ LOCAL = [
     ("%oss_upload a.bin k --meta novalue", errors.InputError, ["--meta", "novalue", "K=V"]),
     ("%oss_upload a.bin k --header novalue", errors.InputError, ["--header", "novalue"]),
     ("%oss_upload a.bin k --callback nobody", errors.InputError, ["nobody", "no such variable"]),
-    ("%oss_upload a.bin k --callback number", errors.InputError, ["number", "a int", "a dict"]),
+    ("%oss_upload a.bin k --callback number", errors.InputError, ["number", "type int", "a dict"]),
     ("%oss_upload a.bin k --progress number", errors.InputError, ["number", "not a function"]),
     ("%oss_upload a.bin k --callback {1}", errors.InputError, ["'1'", "variable's name"]),
     ("%oss_upload a.bin k -o 1x", errors.InputError, ["1x"]),

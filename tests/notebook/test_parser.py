@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,10 +48,64 @@ def test_words(line: str, expected: list[str]) -> None:
         ("{path!r} k", ["'my file.bin'", "k"]),
         ("{len(path)} k", ["11", "k"]),
         ("x{path}y$path. k", ["xmy file.bin" + "ymy file.bin.", "k"]),
+        ('"{path} $path" k', ["my file.bin my file.bin", "k"]),
+        ("'{path}' k", ["my file.bin", "k"]),  # quotes keep words together, no more
+        ("{odd} $odd", ["it's {a} $5", "it's {a} $5"]),  # what is filled in is not read again
+        ("cost$5.bin k$ $$5", ["cost$5.bin", "k$", "$5"]),
+        ("{dash} k", ["-x.bin", "k"]),  # no option: a variable holds it
+        ("{where} {where.stem}", ["dir/a.csv", "a"]),
+        ("{paths} d/", ["a.bin", "b c.bin", "d/"]),
+        ("$paths d/", ["a.bin", "b c.bin", "d/"]),
+        ("{[str(p).upper() for p in paths]} d/", ["A.BIN", "B C.BIN", "d/"]),
+        ('{"a:b"} k', ["a:b", "k"]),
+        ("{(lambda: 3)()} k", ["3", "k"]),
+        ("{f'{number}!'} k", ["7!", "k"]),
+        ('{table["a b"]:>{number}} k', ["      7", "k"]),
+        ("{path!r:>15} k", ["  'my file.bin'", "k"]),
+        ("{number != 8} k", ["True", "k"]),
+        ("{None!s} k", ["None", "k"]),
+        ("a {{}}/{number}", ["a", "{}/7"]),
     ],
 )
 def test_expansion_is_per_argument(line: str, expected: list[str]) -> None:
-    assert items(line, path="my file.bin", table={"a b": 7}) == expected
+    values = {
+        "path": "my file.bin", "table": {"a b": 7}, "odd": "it's {a} $5", "dash": "-x.bin", "number": 7,
+        "where": Path("dir/a.csv"), "paths": ["a.bin", Path("b c.bin")],
+    }  # fmt: skip
+    assert items(line, **values) == expected
+
+
+def test_an_expression_is_evaluated_once() -> None:
+    assert items("{next(numbers)} x{next(numbers)}", numbers=iter(range(9))) == ["0", "x1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{nobody}", ["{nobody}", "'nobody' is not defined"]),
+        ("$nobody", ["no variable 'nobody'", "$$nobody"]),
+        ("{table['z']}", ["{table['z']}", "KeyError: 'z'"]),
+        ("{1/0}", ["division by zero"]),
+        ("{7:%Y}", ["{7:%Y}", "%Y"]),
+        ("{a b}", ["invalid syntax", "{{"]),
+        ("{nothing}", ["{nothing} is None"]),
+        ("x/$nothing", ["$nothing is None"]),
+        ("{table}", ["{table}", "dict", "upload()"]),
+        ("{data}", ["{data}", "bytes", "upload()"]),
+        ("x/{paths}", ["list", "alone"]),
+        ("{[]}", ["empty"]),
+        ("{paths + [None]}", ["an item of {paths + [None]} is None"]),
+        ("{print}", ["builtin_function_or_method"]),
+        ("a k --callback {table}", ["--callback takes a variable's name"]),
+        ("{(i for i in paths)}", ["generator"]),
+    ],
+)
+def test_what_cannot_be_filled_in_is_named(line: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        items(line, table={}, nothing=None, data=b"x", paths=["a"])
+    text = str(caught.value)
+    assert all(word in text for word in words), text
+    assert "\n" not in text and "shows all options" not in text
 
 
 @pytest.mark.parametrize(
