@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
-from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, validate
-from traitlets.config import Configurable
 
 from ossmp_jupyter.errors import OssmpError
-from ossmp_jupyter.notebook.options import UI_MODES, parser_for
+from ossmp_jupyter.notebook.options import parser_for
 from ossmp_jupyter.notebook.parser import HelpShown
+from ossmp_jupyter.notebook.settings import MagicSettings, possible
 from ossmp_jupyter.notebook.short_errors import shorten
 
 if TYPE_CHECKING:
@@ -50,55 +49,14 @@ def _magic(run: _Run) -> Callable[..., Any]:
     return line_magic(needs_local_scope(no_var_expand(magic)))
 
 
-def _trait_checked(check: Callable[[str], object], text: str) -> None:
-    try:
-        check(text)
-    except OssmpError as error:
-        raise TraitError(str(error)) from None
-
-
 @magics_class
-class OssMagics(Magics, Configurable):
+class OssMagics(Magics, MagicSettings):
     """Upload files to Alibaba Cloud OSS from a notebook; ``%config OssMagics`` lists what can be set."""
 
     shell: InteractiveShell
-    ui = Enum(UI_MODES, default_value="auto", help="How progress shows when no --ui is given.").tag(
-        config=True
-    )
-    refresh = Float(5.0, min=0.2, max=10.0, help="Updates of the panel per second.").tag(config=True)
-
-    bucket = Unicode("", help="What %oss_connect takes when it names no bucket: my-bucket.").tag(config=True)
-    region = Unicode("", help="What %oss_connect takes when it names no region: cn-hangzhou.").tag(
-        config=True
-    )
-    part_size = Unicode("", help="Default of --part-size: 16MiB.").tag(config=True)
-    parallel = Int(0, min=0, max=64, help="Default of --parallel; 0 leaves it to the upload.").tag(
-        config=True
-    )
-    timeout = Float(0.0, min=0.0, help="Default of --timeout, in seconds; 0 for 60.").tag(config=True)
-    checkpoint = Bool(True, help="Whether uploads keep a checkpoint on disk, without which a crash starts "
-                                 "from zero.").tag(config=True)  # fmt: skip
-
-    @validate("part_size")
-    def _valid_part_size(self, proposal: Any) -> str:
-        from ossmp_jupyter.transfer.plan import check_part_size
-
-        text = str(proposal["value"]).strip()
-        if text:
-            _trait_checked(check_part_size, text)
-        return text
-
-    @validate("bucket")
-    def _valid_bucket(self, proposal: Any) -> str:
-        from ossmp_jupyter.oss.address import check_bucket_name
-
-        text = str(proposal["value"]).strip().removeprefix("oss://").rstrip("/")
-        if text:
-            _trait_checked(check_bucket_name, text)
-        return text
 
     def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell=shell)
+        super().__init__(shell=shell, config=possible(shell.config))
         self._session: Session | None = None
         self.matcher: Any = None  # the completion that belongs to these magics
         self._cell = ""

@@ -63,7 +63,8 @@ class Session:
 
     def ui(self, asked: str | None) -> str:
         """Settle how progress shows: ``"widget"``, ``"auto"`` (widget or lines), ``"text"`` or ``"none"``."""
-        mode = asked or os.environ.get("OSSMP_UI") or str(self.settings.ui)
+        set_here = str(self.settings.ui)
+        mode = asked or (set_here if set_here != "auto" else os.environ.get("OSSMP_UI") or "auto")
         if mode not in UI_MODES:
             raise InputError(f"OSSMP_UI is {mode!r}", hint=f"use one of {', '.join(UI_MODES)}")
         if mode in ("auto", "widget") and not self.in_kernel:

@@ -383,21 +383,6 @@ def test_settings_are_the_defaults_of_options(connected: Shell, folder: Path) ->
     connected.run("%oss_wait")
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [("part_size = '1KiB'", "100 KiB to 5 GiB"), ("bucket = 'No_Bucket'", "bucket"), ("parallel = 65", "65"),
-     ("ui = 'loud'", "loud")],
-)  # fmt: skip
-def test_settings_that_cannot_be(
-    connected: Shell, line: str, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    name = line.split(maxsplit=1)[0]
-    before = getattr(connected.ip.find_line_magic("oss_upload").__self__, name)
-    connected.run(f"%config OssMagics.{line}")  # IPython writes a line and changes nothing
-    assert words in caplog.text
-    assert getattr(connected.ip.find_line_magic("oss_upload").__self__, name) == before
-
-
 def test_bucket_and_region_from_the_settings(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "hidden-secret")
