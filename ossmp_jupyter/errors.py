@@ -147,11 +147,12 @@ class OssmpError(Exception):
     @property
     def facts(self) -> tuple[str, ...]:
         """What support asks for and ``message`` does not say: operation, attempts, status, code, IDs."""
+        answered, own = self.status or self.request_id, {type(self).__name__, f"HTTP{self.status}"}
         facts = (
             self.operation,
             f"{self.attempts} attempt{'s' if self.attempts > 1 else ''}" if self.attempts else None,
             f"HTTP {self.status}" if self.status else None,
-            f"code {self.code}" if self.code not in {type(self).__name__, f"HTTP{self.status}"} else None,
+            f"code {self.code}" if answered and self.code not in own else None,
             f"request ID {self.request_id}" if self.request_id else None,
             f"EC {self.ec}" if self.ec else None,
         )
@@ -169,6 +170,11 @@ class OssmpError(Exception):
 
 class InputError(OssmpError, ValueError):
     """A bad argument, found before any byte moves."""
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """None: no server was asked."""
+        return ()
 
 
 class SourceNotReadable(InputError):

@@ -10,23 +10,21 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import ipaddress
 import itertools
 import os
 import socket
 import ssl
 import time
-import urllib.request
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.oss.veil import veil_address
 from ossmp_jupyter.transfer.exchange import Address, Origin, PartRequest, Timeouts
 from ossmp_jupyter.transfer.lane_body import CHUNK, PartBody, RangeReader
 from ossmp_jupyter.transfer.lane_worker import Lane
+from ossmp_jupyter.transfer.proxy import ProxiedTransport, environment_proxy
 
 if TYPE_CHECKING:
     from ossmp_jupyter.oss.connection import Connection
@@ -83,7 +81,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         self._lanes: list[Lane] = []
         self._idle: list[Lane] = []
         self._waiters: collections.deque[asyncio.Future[Lane | None]] = collections.deque()
-        self._routes: dict[_Key, httpx.AsyncHTTPTransport] = {}
+        self._routes: dict[_Key, httpx.AsyncBaseTransport] = {}
         self._proxied: dict[_Key, bool] = {}
         self._addresses: dict[_Key, tuple[float, list[Address]]] = {}
         self._pid = os.getpid()
@@ -134,20 +132,17 @@ class LaneTransport(httpx.AsyncBaseTransport):
 
     # ---- ordinary requests
 
-    def _route(self, key: _Key) -> httpx.AsyncHTTPTransport:
+    def _route(self, key: _Key) -> httpx.AsyncBaseTransport:
         if key not in self._routes:
             scheme, host, _ = key
-            proxy = _environment_proxy(scheme, host) if self._trust_env else None
+            proxy = environment_proxy(scheme, host) if self._trust_env else None
             self._proxied[key] = proxy is not None
             verify = self._tls() if scheme == "https" or (proxy or "").startswith("https") else _no_tls()
             limits = httpx.Limits(max_connections=self._max_lanes, max_keepalive_connections=20)
-            with contextlib.suppress(ImportError, ValueError):  # their messages may hold its password
-                self._routes[key] = httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy)
-            if key not in self._routes:
-                raise InputError(
-                    f"the proxy of the environment cannot be used for {scheme}://{host}",
-                    hint="use an http:// or https:// proxy, or install httpx[socks]",
-                )
+            if proxy is None:
+                self._routes[key] = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
+            else:
+                self._routes[key] = ProxiedTransport(proxy, scheme, host, verify=verify, limits=limits)
         return self._routes[key]
 
     def _tls(self) -> ssl.SSLContext:
@@ -333,20 +328,6 @@ def _headers(request: httpx.Request, body: PartBody) -> list[tuple[bytes, bytes]
     if "content-length" not in headers:
         raw.append((b"Content-Length", str(body.length).encode()))
     return raw
-
-
-def _environment_proxy(scheme: str, host: str) -> str | None:
-    """Return the proxy that the environment names for this host; loopback never goes through one."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    if host == "localhost" or urllib.request.proxy_bypass(host):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    return veil_address(proxy)
 
 
 def _ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import http.server
@@ -184,12 +185,32 @@ class Relay:
 class Proxy(Relay):
     """A forward proxy: absolute requests and CONNECT, whatever the host, end at one server.
 
-    So the names of the real service work here, and nothing resolves them.
+    So the names of the real service work here, and nothing resolves them. With a ``login`` of user name and
+    password, whoever does not know it is refused.
     """
 
-    def __init__(self, plain: tuple[str, int], secure: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self, plain: tuple[str, int], secure: tuple[str, int] | None = None, login: str | None = None
+    ) -> None:
         super().__init__(plain)
         self.secure = secure
+        self.login = login
+        self.refused = 0
+
+    def _refuses(self, client: socket.socket, head: bytes) -> bool:
+        wanted = base64.b64encode((self.login or "").encode())
+        if self.login is None or b"Proxy-Authorization: Basic " + wanted + b"\r\n" in head:
+            return False
+        self.refused += 1
+        client.sendall(
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n"
+            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(5)
+        while client.recv(65536):
+            pass
+        return True
 
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), client:
@@ -199,6 +220,8 @@ class Proxy(Relay):
                 if not piece:
                     return
                 head += piece
+            if self._refuses(client, head):
+                return
             line, _, rest = head.partition(b"\r\n")
             method, target, version = line.split(b" ")
             if method == b"CONNECT":

@@ -228,10 +228,6 @@ def _presign(world: World, expires: int, **settings: Any) -> object:
     return client_of(world, lambda client: client.presign("k", expires=expires), **settings)
 
 
-def _password(world: World) -> str:
-    return dict(world.canaries.more)["proxy password"]
-
-
 def _bad_plan(world: World) -> object:
     world.oss.set_faults([{"kind": "no such kind"}])
     return None
@@ -267,15 +263,15 @@ ARGUMENTS: dict[str, Fail] = {
     "no region": lambda w: _client(w, endpoint="http://oss.example.com", region=None),
     "a bad region": lambda w: _client(w, region="no region"),
     "keys in the endpoint": lambda w: _client(
-        w, endpoint=f"https://me:{_password(w)}@oss-cn-hangzhou.aliyuncs.com"
+        w, endpoint=f"https://me:{w.password}@oss-cn-hangzhou.aliyuncs.com"
     ),
     "keys in the endpoint, badly": lambda w: _client(
-        w, endpoint=f"https://me:{_password(w)}/@oss-cn-hangzhou.aliyuncs.com"
+        w, endpoint=f"https://me:{w.password}/@oss-cn-hangzhou.aliyuncs.com"
     ),
     "keys in OSS_ENDPOINT": lambda w: _client(
         w,
         endpoint=None,
-        environ={"OSS_ENDPOINT": f"http://me:{_password(w)}@h:port", "OSS_REGION": "x"},
+        environ={"OSS_ENDPOINT": f"http://me:{w.password}@h:port", "OSS_REGION": "x"},
     ),
     "a bad part size": lambda w: upload(b"x", "k", connection=w.connection(), part_size="no"),
     "no file": lambda w: upload("nowhere.bin", "k", connection=w.connection()),

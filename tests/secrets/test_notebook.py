@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.parity.net import Proxy
 from tests.secrets.canary import leavings
 from tests.secrets.conftest import World
 
@@ -30,7 +31,12 @@ import logging; logging.basicConfig(level=logging.DEBUG)
 from ossmp_jupyter import connect, upload, uploads, OSSClient
 connection = connect()
 connection, connection.credentials, uploads(), uploads()[0].checkpoint, uploads()[0].result
-import os; os.environ["OSS_ACCESS_KEY_SECRET"] = "wrong"
+%oss_connect oss://demo --endpoint http://oss-cn-hangzhou.aliyuncs.com
+%oss_upload source.bin oss://demo/p.bin --part-size 100KiB --ui widget
+import os; os.environ["http_proxy"] = os.environ.pop("WRONG_PROXY")
+%oss_connect oss://demo --endpoint http://oss-cn-beijing.aliyuncs.com
+%oss_upload source.bin oss://demo/q.bin --ui widget
+os.environ["OSS_ACCESS_KEY_SECRET"] = "wrong"
 %oss_connect oss://demo
 %oss_upload source.bin oss://demo/d.bin
 upload("source.bin", "oss://demo/e.bin").wait()
@@ -42,7 +48,7 @@ from ossmp_jupyter.notebook import nosuch
 
 
 @pytest.mark.timeout(120)
-def test_a_session_in_a_notebook(world: World) -> None:
+def test_a_session_in_a_notebook(world: World, proxy: Proxy) -> None:
     world.file()
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -51,6 +57,7 @@ def test_a_session_in_a_notebook(world: World) -> None:
         **{name: value for name, value in world.oss.environment().items() if "KEY" not in name},
         **world.canaries.environment(),
         "OSSMP_STATE_DIR": str(state),
+        "WRONG_PROXY": f"http://me:{world.password[::-1]}@127.0.0.1:{proxy.port}",
         "IPYTHONDIR": str(world.folder / "ipython"),
     }.items():
         world.patch.setenv(name, value)
@@ -64,7 +71,10 @@ def test_a_session_in_a_notebook(world: World) -> None:
     saved = json.dumps(notebook)
 
     outputs = {cell.source: json.dumps(cell.outputs) for cell in notebook.cells}
-    assert "verified, ETag" in outputs[CELLS[5]], outputs[CELLS[5]]
+    for cell in (source for source in CELLS if "/a.bin" in source or "/p.bin" in source):
+        assert "verified, ETag" in outputs[cell], outputs[cell]
+    [cell] = [source for source in CELLS if "/q.bin" in source]
+    assert "refused the user name or password" in outputs[cell], outputs[cell]
     failed = [source for source, output in outputs.items() if '"ename"' in output]
     assert len(failed) >= 7, failed
     assert "DEBUG" in saved, "the log was not looked at"
