@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.engine import abort_upload, list_parts, resume_upload
+from ossmp_jupyter.notebook.links import Link, make_link
+from ossmp_jupyter.notebook.rows import final_line
+from ossmp_jupyter.notebook.scripts import module_text
+from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.units import format_duration, format_size, format_speed
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ class Actions:
         if verb in ("pauseall", "resumeall"):
             self._all(panel, verb)
             return
+        if verb == "script":
+            panel.tell("script", {"text": module_text("live")})
+            return
         row = next((row for row in self._board.rows() if row.id == upload), None)
         if row is None:
             panel.say("This upload is no longer known here; run %oss_uploads to look again.", bad=True)
@@ -45,6 +53,8 @@ class Actions:
             self._show(panel, row, self._listed.get(row.id, []), page)
         elif verb == "map":
             self._map(panel, row)
+        elif verb == "link":
+            self._link(panel, row, page)
         elif verb == "pause":
             self._pause(panel, row)
         elif verb == "resume":
@@ -70,6 +80,11 @@ class Actions:
         future.add_done_callback(done)
 
     def _parts(self, panel: Panel, row: Row) -> None:
+        receipt = self._receipt(row)
+        if receipt is not None:
+            panel.tell("parts", {**receipt, "text": f"{row.name} is published."})
+            return
+
         def done(answered: Future[list[PartInfo]]) -> None:
             if _failed(panel, row, "has no list of parts", answered):
                 return
@@ -83,8 +98,10 @@ class Actions:
         page = min(max(page, 0), pages - 1)
         shown = parts[page * PAGE : (page + 1) * PAGE]
         total = sum(part.size for part in parts)
-        panel.show_parts(
+        panel.tell(
+            "parts",
             {
+                "script": module_text("details"),
                 "id": row.id,
                 "name": row.name,
                 "address": row.address,
@@ -94,13 +111,17 @@ class Actions:
                 "text": f"OSS holds {len(parts)} part{'' if len(parts) == 1 else 's'} of {row.name}, "
                 f"{format_size(total)}.",
                 "parts": [[p.part_number, format_size(p.size), p.etag, _crc(p)] for p in shown],
-            }
+            },
         )
 
     def _map(self, panel: Panel, row: Row) -> None:
         handle = self._board.live(row.id)
         if handle is None:
             return  # begun elsewhere: the list of its parts is all there is
+        receipt = self._receipt(row)
+        if receipt is not None:  # it was done while somebody looked
+            panel.tell("map", receipt)
+            return
         p, request = handle.progress, handle.request
         facts = [
             f"{format_duration(p.elapsed)} so far",
@@ -110,15 +131,44 @@ class Actions:
             facts.append(f"{format_speed((p.confirmed - p.kept) / p.elapsed)} on average")
         if p.kept:
             facts.append(f"{format_size(p.kept)} kept from before")
-        panel.show_map(
+        panel.tell(
+            "map",
             {
                 "id": row.id,
                 "map": shortened(handle.part_map()),
                 "speed": round(p.speed),
                 "pace": format_speed(p.speed),
                 "facts": ", ".join(facts),
-            }
+            },
         )
+
+    def _receipt(self, row: Row) -> dict[str, Any] | None:
+        """What the details of a published object show; None while it is none."""
+        handle = self._board.live(row.id)
+        if handle is None or handle.state is not State.DONE or handle.result is None:
+            return None
+        line = final_line(handle.result).removeprefix(handle.result.address).strip()
+        shown = {"id": row.id, "name": row.name, "address": row.address, "receipt": line}
+        return {**shown, "script": module_text("details")}
+
+    def _link(self, panel: Panel, row: Row, seconds: int) -> None:
+        handle = self._board.live(row.id)
+        if handle is None or handle.state is not State.DONE:
+            panel.tell("link", {"id": row.id, "error": f"{row.name} is not published"})
+            return
+
+        def done(answered: Future[Link]) -> None:
+            error = answered.exception()
+            if error is not None:
+                panel.tell("link", {"id": row.id, "error": str(error)})
+                return
+            link = answered.result()
+            panel.tell("link", {"id": row.id, "url": str(link.url), "words": link.words()})
+
+        making = manager.call(
+            lambda client: make_link(client, row.address, seconds), handle.request.connection
+        )
+        making.add_done_callback(done)
 
     def _all(self, panel: Panel, verb: str) -> None:
         letter, what = ("P", "Paused") if verb == "pauseall" else ("R", "Resumed")

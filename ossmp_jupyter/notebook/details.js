@@ -2,15 +2,44 @@
 const NAMES = { d: "done", k: "kept from before", r: "sent again", f: "under way", ".": "to do" };
 const EVERY = 1000; // ms
 
-function copy(text) {
-  if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
-  const area = document.createElement("textarea"); // plain http: no clipboard object
+function here(text) { // plain http has no clipboard object
+  const area = document.createElement("textarea"), held = document.activeElement;
   area.value = text;
   document.body.appendChild(area);
   area.select();
-  document.execCommand("copy");
+  const done = document.execCommand("copy");
   area.remove();
+  held?.focus({ preventScroll: true });
+  if (!done) throw new Error("the browser did not let it be copied: click once more");
 }
+// Begun in the click itself, as some browsers want it, whenever the text comes.
+async function copy(text) {
+  text = Promise.resolve(text);
+  if (isSecureContext && window.ClipboardItem && navigator.clipboard?.write)
+    try {
+      return await navigator.clipboard.write([new ClipboardItem({ "text/plain": text.then((t) => new Blob([t], { type: "text/plain" })) })]);
+    } catch (e) { /* not allowed, or no text came */ }
+  here(await text);
+}
+const LASTS = [["1 hour", 3600], ["1 day", 86400], ["7 days", 604800]];
+// A link goes from the kernel to the clipboard and stays nowhere else: it is as good as a key.
+function offerLink(box, bar, m, { make, button, send }) {
+  const line = make("span", "ossmp-tools", bar), said = make("span", "ossmp-minor", bar);
+  said.setAttribute("role", "status");
+  const get = button("Copy link", "", line, () => {
+    said.textContent = "Asking for a link…";
+    const link = new Promise((come, fail) => { box.ossmp.link = (answer) => (answer.url ? come(answer) : fail(new Error(answer.error))); });
+    copy(link.then((answer) => answer.url)).then(() => link).then((answer) => { said.textContent = "Copied: " + answer.words; })
+      .catch((e) => { said.textContent = "No link: " + e.message; });
+    send("link", m.id, +lasts.value);
+  });
+  get.title = "A link that downloads the object without keys: as good as a key while it works.";
+  make("span", "", line, "for");
+  const lasts = make("select", "", line);
+  lasts.ariaLabel = "The link works for";
+  for (const [text, seconds] of LASTS) make("option", "", lasts, text).value = seconds;
+}
+
 // "k3.2" -> [["k", 3], [".", 2]]
 function runs(text) { return [...text.matchAll(/([dkrf.])(\d+)/g)].map(([, letter, count]) => [letter, +count]); }
 
@@ -36,7 +65,8 @@ function chart(svg, speeds) {
   svg.firstChild.setAttribute("points", speeds.map((speed, i) => (i * step).toFixed(1) + "," + (34 - (32 * speed) / most).toFixed(1)).join(" "));
 }
 
-export function show(box, m, { make, button, send, hide }) {
+export function show(box, m, panel) {
+  const { make, button, send, hide } = panel;
   const open = box.dataset.upload === m.id && !box.hidden ? box.ossmp : null;
   clearInterval(box.timer);
   box.replaceChildren();
@@ -44,14 +74,17 @@ export function show(box, m, { make, button, send, hide }) {
   box.dataset.upload = m.id;
   make("style", "", box, CSS);
   const bar = make("div", "ossmp-tools", box);
-  make("strong", "", bar, "Parts of " + m.name + (m.total ? ": " + m.total : ": none yet"));
+  make("strong", "", bar, m.receipt ? m.name : "Parts of " + m.name + (m.total ? ": " + m.total : ": none yet"));
   if (m.pages > 1) {
     button("Previous", "", bar, () => send("page", m.id, m.page - 1)).disabled = m.page === 0;
     make("span", "", bar, "page " + (m.page + 1) + " of " + m.pages);
     button("Next", "", bar, () => send("page", m.id, m.page + 1)).disabled = m.page + 1 >= m.pages;
   }
-  const address = button("Copy address", "", bar, () => { copy(m.address); address.textContent = "Copied"; });
+  const address = button("Copy address", "", bar, () => copy(m.address).then(() => { address.textContent = "Copied"; }, (e) => { address.textContent = e.message; }));
+  box.ossmp = {};
+  if (m.receipt) offerLink(box, bar, m, panel);
   button("Close", "", bar, hide);
+  if (m.receipt) return void make("div", "ossmp-receipt", box, m.receipt);
   const live = make("div", "ossmp-live", box);
   live.hidden = true;
   const canvas = make("canvas", "ossmp-map", live);
@@ -90,7 +123,7 @@ export function show(box, m, { make, button, send, hide }) {
 }
 
 export function map(box, m) {
-  if (box.hidden || box.dataset.upload !== m.id || !m.map) return;
+  if (box.hidden || box.dataset.upload !== m.id || !box.ossmp.live) return;
   const { speeds, live, canvas, counts, svg, facts } = box.ossmp, pieces = runs(m.map), sums = {};
   for (const [letter, count] of pieces) sums[letter] = (sums[letter] || 0) + count;
   live.hidden = false;
@@ -107,4 +140,10 @@ export function map(box, m) {
   chart(svg, speeds);
   svg.setAttribute("aria-label", "Speed over the last minutes, now " + m.pace);
   facts.textContent = m.facts;
+}
+
+export function link(box, m) {
+  if (box.dataset.upload !== m.id || !box.ossmp.link) return; // another page asked
+  box.ossmp.link(m);
+  box.ossmp.link = null;
 }

@@ -169,3 +169,10 @@ class OssMagics(Magics, MagicSettings):
         from ossmp_jupyter.notebook.verifying import verify
 
         return verify(self.session, args)
+
+    @_magic
+    def oss_link(self, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
+        """Make a link to an object that works without keys for a while."""
+        from ossmp_jupyter.notebook.links import show_link
+
+        return show_link(self.session, args)

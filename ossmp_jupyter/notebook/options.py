@@ -23,6 +23,7 @@ MAGICS = (
     "oss_wait",
     "oss_head",
     "oss_verify",
+    "oss_link",
 )
 
 
@@ -192,6 +193,22 @@ def _head() -> MagicParser:
     return p
 
 
+def _link() -> MagicParser:
+    p = MagicParser(
+        "oss_link",
+        "KEY [--expires 1d]",
+        "Make a link that downloads an object without keys, and return it; the cell shows only until when it "
+        "works.",
+        "The link is as good as a key, and a saved notebook would keep it: print(link.url) shows it all the\n"
+        "same. The panel's details copy one to the clipboard.\n\n"
+        "example:\n"
+        "  link = %oss_link reports/2026.csv --expires 7d",
+    )
+    p.add_argument("key", metavar="KEY", help="oss://bucket/key, or a key in the connected bucket")
+    p.add_argument("--expires", metavar="AGE", default="1h", help="such as 30min, 12h, 7d (1h)")
+    return p
+
+
 def _verify() -> MagicParser:
     p = MagicParser(
         "oss_verify",
@@ -246,4 +263,5 @@ _BUILDERS = {
     "oss_wait": _wait,
     "oss_head": _head,
     "oss_verify": _verify,
+    "oss_link": _link,
 }

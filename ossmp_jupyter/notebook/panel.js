@@ -1,5 +1,5 @@
 // The upload panel; CSS is a constant that comes with the script. Text goes in by textContent only: file names and keys are not ours.
-const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "L"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
+const ACTIONS = [["Abort", "abort", "A"], ["List parts", "parts", "LD"], ["Pause", "pause", "P"], ["Resume", "resume", "R"]];
 const SILENCE = 6000; // ms without a word from the kernel while uploads run
 const AGAIN = "In a new one run %load_ext, %oss_connect and this cell, or %oss_uploads: uploads go on where they were.";
 const LOST = {
@@ -28,37 +28,24 @@ function short(id) { return id.length > 12 ? id.slice(0, 8) + "…" : id; }
 
 // What a view said, kept for the next view of the same rows: a display is drawn anew when its cell ends.
 const memory = new Map();
-let more;
-const MANY = 3; // uploads from which on they can be sorted and filtered
+// What only a live page needs comes from the kernel, once a page: every saved notebook carries this script.
+let arrive, wanted = 0;
+const live = new Promise((done) => { arrive = done; });
+const script = (url) => import(url).finally(() => URL.revokeObjectURL(url));
 
 // One view. hub: the kernel's one model that speaks; only: the IDs to show, or null for all of them.
 export function draw(hub, only, el) {
   const own = new Map();
   const mine = JSON.stringify(only), before = memory.get(mine) || {};
-  let chosen = before.chosen || null, asked = null, heard = Date.now(), active = false, frame = 0, listing = null, last = 0, lost = null, ids = [];
+  let chosen = before.chosen || null, more = null, heard = Date.now(), active = false, frame = 0, last = 0, lost = null, ids = [], ended = false;
   const shows = (id) => !only || only.includes(id);
   const root = make("div", "ossmp-panel", el);
+  root.tabIndex = -1;
   make("style", "", root, CSS);
   const tools = make("div", "ossmp-tools", root);
-  tools.setAttribute("role", "toolbar");
+  tools.setAttribute("role", "group");
   tools.setAttribute("aria-label", "Actions on the selected upload");
   const buttons = ACTIONS.map(([text, verb, letter]) => [button(text, verb === "abort" && "ossmp-abort", tools, () => press(verb)), letter]);
-  const all = make("span", "ossmp-tools", tools);
-  button("Pause all", "", all, () => send("pauseall"));
-  button("Resume all", "", all, () => send("resumeall"));
-  const order = make("span", "ossmp-tools", tools), find = make("input", "", order), sort = make("select", "", order);
-  find.type = "search";
-  find.placeholder = find.ariaLabel = "Filter";
-  sort.ariaLabel = "Sort by";
-  for (const by of ["newest", "name", "state", "progress"]) make("option", "", sort, by);
-  find.oninput = sort.onchange = () => arrange();
-  const ask = make("span", "ossmp-tools ossmp-ask", tools);
-  ask.setAttribute("role", "group");
-  const question = make("span", "", ask);
-  button("Yes, abort", "ossmp-abort", ask, () => { const id = asked; confirmed(null); send("abort", id); buttons[0][0].focus(); });
-  const keep = button("Keep", "", ask, () => { confirmed(null); buttons[0][0].focus(); });
-  ask.onkeydown = (e) => { if (e.key === "Escape") keep.click(); };
-  ask.hidden = true;
   const gone = make("div", "ossmp-gone", root);
   gone.setAttribute("role", "alert");
   gone.hidden = true;
@@ -70,8 +57,6 @@ export function draw(hub, only, el) {
     ["Upload ID"]]) make("th", cls, head, title).scope = "col";
   head.firstChild.setAttribute("aria-label", "Selected");
   const empty = make("div", "ossmp-empty", scroll, "No uploads.");
-  const parts = make("div", "ossmp-partsbox", root);
-  parts.hidden = true;
   const status = make("div", "ossmp-status", root);
   status.setAttribute("role", "status");
   status.setAttribute("aria-live", "polite");
@@ -82,27 +67,24 @@ export function draw(hub, only, el) {
   function send(verb, id, page) {
     try { hub.send({ t: "do", do: verb, id, page: page || 0 }); } catch (e) { say("The kernel cannot be reached: " + e, true); }
   }
-  function confirmed(id) {
-    asked = id;
-    ask.hidden = !id;
-    if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
-  }
   function press(verb) {
-    if (!chosen) return say("Select an upload first.");
-    if (verb === "abort") return confirmed(chosen);
-    if (verb === "parts") say("Asking for the parts…");
-    send(verb, chosen);
+    if (!chosen) say("Select an upload first.");
+    else if (!more.press(verb, chosen)) send(verb, chosen);
   }
+  // The focus never stays on what vanishes.
+  const land = () => ((buttons.findLast(([b]) => !b.disabled) || [])[0] || own.get(chosen)?.radio || root).focus({ preventScroll: true });
   function enable() {
-    const can = chosen && own.has(chosen) && lost !== "over" ? own.get(chosen).data.can || "" : "";
-    for (const [b, letter] of buttons) b.disabled = !can.includes(letter);
-    if (asked && (!own.has(asked) || !(own.get(asked).data.can || "").includes("A"))) confirmed(null);
+    const row = own.get(chosen), held = document.activeElement;
+    const can = row && more && lost !== "over" && !row.group.hidden ? row.data.can || "" : "";
+    for (const [b, letter] of buttons) b.disabled = ![...can].some((one) => letter.includes(one));
+    put(buttons[1][0], can === "D" ? "Details" : "List parts");
+    if (held?.disabled && tools.contains(held)) land();
+    more?.chosen(can);
   }
   function choose(id) {
     chosen = id;
     remember({ chosen });
     for (const [key, row] of own) { row.radio.checked = key === id; row.group.classList.toggle("ossmp-selected", key === id); }
-    if (asked && asked !== id) confirmed(null);
     enable();
   }
   function build(id) {
@@ -142,7 +124,6 @@ export function draw(hub, only, el) {
     row.radio.setAttribute("aria-label", "Select " + d.name + ", " + d.words);
     for (const key of ["name", "speed", "parts", "words", "error"]) put(row[key], d[key]);
     row.below.hidden = !d.error;
-    if (listing && listing.id === d.id && !d.can) hideParts(); // done or aborted: OSS has no parts of it
     put(row.address, "→ " + d.address);
     put(row.size, (d.size.includes("/") ? Math.floor(d.percent) + " %, " : "") + d.size);
     put(row.eta, d.eta ? d.eta + " left" : "");
@@ -156,20 +137,16 @@ export function draw(hub, only, el) {
     row.bar.setAttribute("aria-label", d.name);
   }
   function arrange() {
-    const text = find.value.toLowerCase(), by = sort.value, rows = ids.map((id) => own.get(id)).filter(Boolean);
-    if (by === "progress") rows.sort((a, b) => (a.data.percent || 0) - (b.data.percent || 0));
-    else if (by !== "newest") rows.sort((a, b) => a.data[by].localeCompare(b.data[by]));
-    rows.forEach(({ group, data: d }, i) => {
+    const rows = ids.map((id) => own.get(id)).filter(Boolean), held = document.activeElement;
+    (more ? more.sorted(rows) : rows).forEach(({ group }, i) => {
       if (table.tBodies[i] !== group) table.insertBefore(group, table.tBodies[i] || null);
-      group.hidden = !(d.name + d.address + d.words).toLowerCase().includes(text);
     });
+    if (held !== document.activeElement && table.contains(held)) held.focus({ preventScroll: true }); // what moves loses it
   }
   function flush() {
     frame = 0;
     for (const row of own.values()) if (row.dirty) { row.dirty = false; paint(row); }
     empty.hidden = own.size > 0;
-    all.hidden = own.size < 2;
-    order.hidden = own.size < MANY;
     arrange();
     table.hidden = !own.size;
     enable();
@@ -178,20 +155,14 @@ export function draw(hub, only, el) {
     if (!order && !rows.some((data) => shows(data.id))) return;
     for (const data of rows) if (shows(data.id)) { const row = own.get(data.id) || build(data.id); row.data = data; row.dirty = true; }
     if (order) {
+      const held = document.activeElement, inside = table.contains(held);
       for (const [id, row] of own) if (!order.includes(id)) { row.group.remove(); own.delete(id); if (chosen === id) chosen = null; }
       ids = order.filter((id) => own.has(id));
       if (ids.length && !own.has(chosen)) choose(ids[0]);
       else if (chosen) choose(chosen);
+      if (inside && !table.contains(held)) (own.get(chosen)?.radio || root).focus({ preventScroll: true });
     }
     if (!frame) frame = requestAnimationFrame(flush);
-  }
-  function hideParts() { parts.hidden = true; listing = null; remember({ listing }); }
-  async function showParts(m) {
-    listing = m;
-    remember({ listing });
-    // What only a live page needs comes from the kernel: every saved notebook carries this script.
-    more ||= import(URL.createObjectURL(new Blob([m.script], { type: "text/javascript" })));
-    (await more).show(parts, m, { make, button, send, hide: hideParts });
   }
   function onmessage(m) {
     heard = Date.now();
@@ -199,20 +170,21 @@ export function draw(hub, only, el) {
     if (last && m.n > last + 1 && !m.order) hello(); // a message was lost: ask for everything
     last = m.n;
     if (m.t === "rows") { active = m.active; take(m.rows, m.order); }
-    else if (m.t === "say" && (!m.id || shows(m.id))) say(m.text, m.bad);
-    else if (m.t === "parts" && shows(m.id) && (m.id === chosen || (listing && listing.id === m.id))) { say(m.text); showParts(m); }
-    else if (m.t === "map" && more) more.then((script) => script.map(parts, m));
+    else if (m.t === "script") {
+      if (arrive) arrive(script(URL.createObjectURL(new Blob([m.text], { type: "text/javascript" }))));
+      arrive = null;
+    } else if (!m.id || shows(m.id)) m.t === "say" ? say(m.text, m.bad) : more?.message(m);
   }
   const restore = () => take(hub.get("rows"), hub.get("rows").map((row) => row.id));
   const tell = (t) => { try { hub.send({ t, page: PAGE, hidden: document.hidden }); } catch (e) { /* a saved page without a kernel */ } };
-  const hello = () => tell("hello");
+  const hello = () => { tell("hello"); if (arrive && Date.now() - wanted > 2000) { wanted = Date.now(); send("script"); } };
   const seen = () => tell(document.hidden ? "hidden" : "hello");
   // Why there is no news: null for none, "over" is for good.
   function lose(why) {
     if (lost === "over") return;
     lost = why;
     // what is finished needs no kernel
-    gone.hidden = !why || (why === "over" && ![...own.values()].some((row) => row.data.can));
+    gone.hidden = !why || (why === "over" && ![...own.values()].some((row) => /[APR]/.test(row.data.can)));
     put(gone, LOST[why] || "");
     enable();
   }
@@ -233,9 +205,15 @@ export function draw(hub, only, el) {
   for (const signal of signals) signal.connect(watchKernel);
   restore();
   if (before.text) say(before.text, before.bad);
-  if (before.listing) showParts(before.listing);
   hello();
+  live.then(({ attach }) => {
+    if (ended) return;
+    more = attach({ hub, only, own, el, root, tools, status, table, before, buttons, chosen: () => chosen, choose, make, put, button, send, say, remember, arrange });
+    flush();
+  });
   return () => {
+    ended = true;
+    more?.end();
     for (const signal of signals) signal.disconnect(watchKernel);
     clearInterval(watch);
     cancelAnimationFrame(frame);

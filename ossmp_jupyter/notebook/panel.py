@@ -23,7 +23,7 @@ import anywidget
 import traitlets
 
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
-from ossmp_jupyter.notebook.scripts import module_text, packed_module
+from ossmp_jupyter.notebook.scripts import packed_module
 
 __all__ = ["Hub", "Panel", "PanelView"]
 
@@ -162,13 +162,9 @@ class Panel:
         """Show a sentence in the status line, of all views or of those that show ``upload``."""
         self._send({"t": "say", "text": text, "bad": bad, "id": upload})
 
-    def show_parts(self, content: dict[str, Any]) -> None:
-        """Show a page of parts under the table."""
-        self._send({"t": "parts", "script": module_text("details"), **content})
-
-    def show_map(self, content: dict[str, Any]) -> None:
-        """Show which parts are where, in the details that are open."""
-        self._send({"t": "map", **content})
+    def tell(self, kind: str, content: dict[str, Any]) -> None:
+        """Send what only a live page knows how to show: ``live.js`` and the scripts it asks for."""
+        self._send({"t": kind, **content})
 
     def settle(self) -> None:
         """Keep the rows as they are now in the model, for the saved notebook."""

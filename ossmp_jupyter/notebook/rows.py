@@ -51,7 +51,8 @@ _RESUMABLE = frozenset({State.PAUSED, State.WAITING, State.FAILED})
 class Row:
     """What one line of the panel shows; every size and time is text already.
 
-    ``can`` holds one letter per action that makes sense now: A(bort), L(ist parts), P(ause), R(esume).
+    ``can`` holds one letter per action that makes sense now: A(bort), L(ist parts), P(ause), R(esume),
+    D(etails of what was published).
     """
 
     id: str
@@ -101,6 +102,8 @@ def _can(progress: Progress, upload_id: str | None) -> str:
         letters += "A"
     if upload_id and state not in (State.DONE, State.ABORTED):
         letters += "L"
+    if state is State.DONE:
+        letters += "D"
     if state in _PAUSABLE:
         letters += "P"
     if state in _RESUMABLE:

@@ -54,7 +54,7 @@ class StockPanel:
             letter: self._button(text, verb)
             for text, verb, letter in (
                 ("Abort", "ask", "A"),
-                ("List parts", "parts", "L"),
+                ("List parts", "parts", "LD"),
                 ("Pause", "pause", "P"),
                 ("Resume", "resume", "R"),
             )
@@ -99,9 +99,16 @@ class StockPanel:
         """Show a sentence below the buttons, at the next refresh."""
         self._said = f'<span role="status">{"⚠ " if bad else ""}{html.escape(text)}</span>'
 
-    def show_parts(self, content: dict[str, Any]) -> None:
-        """Show the parts of an upload below the buttons; the first page of them."""
+    def tell(self, kind: str, content: dict[str, Any]) -> None:
+        """Show the parts of an upload below the buttons, the first page of them; nothing else."""
+        if kind == "parts":
+            self._show_parts(content)
+
+    def _show_parts(self, content: dict[str, Any]) -> None:
         self.say(content["text"])
+        if "receipt" in content:
+            self._parts = f"<p>{html.escape(content['receipt'])}</p>"
+            return
         head = "".join(f"<th>{title}</th>" for title in _PARTS)
         rows = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in part) + "</tr>"
@@ -110,9 +117,6 @@ class StockPanel:
         more = content["total"] - len(content["parts"])
         rest = f"<p>and {more} more: %oss_parts {html.escape(content['id'])} --all</p>" if more else ""
         self._parts = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}"
-
-    def show_map(self, content: dict[str, Any]) -> None:
-        """Nothing: nobody asks for it here."""
 
     def start(self) -> None:
         """Nothing: the thread that refreshes never rests."""
@@ -130,7 +134,7 @@ class StockPanel:
             self._choice.value = before if before in ids else (ids[0] if ids else None)
         can = next((row.can for row in rows if row.id == self._choice.value), "")
         for letter, button in self._buttons.items():
-            _set(button, disabled=letter not in can)
+            _set(button, disabled=not set(letter) & set(can))
         _set(self._below, value=self._said + self._parts)
 
     def bundle(self, rows: Sequence[Row]) -> dict[str, Any]:

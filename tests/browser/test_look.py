@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+from playwright.sync_api import Locator
+
 from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.notebook.links import link_end
 from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
 
 MIB = 1 << 20
 GALLERY = os.environ.get("OSSMP_GALLERY")  # a folder: the pictures of docs/gallery.md are written there
+WIDGET_STATE = "import ipywidgets\nprint([w.get_state() for w in ipywidgets.Widget.widgets.values()])"
 
 
 def picture(page: NotebookPage, panel: PanelOfCell, name: str) -> None:
@@ -28,7 +34,7 @@ def test_details_and_all_at_once(
         (tmp_path / name).write_bytes(os.urandom(24 * MIB))
     oss.set_bandwidth("3MB/s")
     cells = [f"%oss_upload '{tmp_path / name}' oss://demo/data/ --part-size 256KiB -b -q" for name in names]
-    page.open([setup_cell(), "\n".join(cells), "%oss_uploads"])
+    page.open([setup_cell(), "\n".join(cells), "%oss_uploads", WIDGET_STATE])
     for cell in range(3):
         page.run(cell)
         page.wait_cell(cell)
@@ -78,5 +84,27 @@ def test_details_and_all_at_once(
     oss.set_bandwidth(None)
     for name in names:
         panel.of(name).wait_state("done", 30)
-    page.until(lambda: not box.is_visible(), 10, "details of a published object stay")
+    page.until(lambda: "verified" in box.inner_text(), 10, "the details do not say that it is published")
+    assert not box.get_by_role("img").count(), "a map of parts that OSS has no more"
     picture(page, panel, f"done-{app}")
+    copy_a_link(page, panel, box, (tmp_path / names[0]).read_bytes())
+
+
+def copy_a_link(page: NotebookPage, panel: PanelOfCell, box: Locator, content: bytes) -> None:
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=page.server.url)
+    panel.click("Copy address")
+    box.get_by_role("button", name="Copied").wait_for()
+    assert page.js("navigator.clipboard.readText()") == "oss://demo/data/measurements.parquet"
+    said = box.get_by_role("status")
+    for lasts, seconds in (("1 hour", 3600), ("7 days", 7 * 86400)):
+        box.get_by_label("The link works for").select_option(lasts)
+        panel.click("Copy link")
+        page.until(lambda: "works until" in said.inner_text(), 10, "nothing is said of the link's end")
+        link = page.js("navigator.clipboard.readText()")
+        assert f"x-oss-expires={seconds}" in link
+        assert said.inner_text().endswith(f"{link_end(link):%H:%M} UTC")
+        assert httpx.get(link, trust_env=False).content == content
+    page.run(3)
+    page.wait_text(3, "measurements.parquet")
+    told = [page.text(3), str(page.js("document.body.outerHTML")), *page.console, page.server.log()]
+    assert "x-oss-signature" not in (json.dumps(page.save()) + "".join(told)).lower()

@@ -1,0 +1,101 @@
+// What only a live page needs of the panel: all at once, filter and order, the question before an abort, details,
+// files of this computer, cleaning up. Comes from the kernel when it is asked for.
+const MANY = 3; // uploads from which on they can be sorted and filtered
+const load = (text) => import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+let details;
+
+export function attach(p) {
+  const { hub, own, only, el, root, tools, status, before, buttons, make, put, button, send, say, remember } = p;
+  let asked = null, listing = null;
+  make("style", "", root, CSS);
+
+  // -- all uploads at once, filter, order
+  const all = make("span", "ossmp-tools", tools);
+  button("Pause all", "", all, () => send("pauseall"));
+  button("Resume all", "", all, () => send("resumeall"));
+  const order = make("span", "ossmp-tools", tools), find = make("input", "", order), sort = make("select", "", order);
+  find.type = "search";
+  find.placeholder = find.ariaLabel = "Filter";
+  sort.ariaLabel = "Sort by";
+  for (const by of ["newest", "name", "state", "progress"]) make("option", "", sort, by);
+  sort.onchange = () => p.arrange();
+  find.oninput = () => {
+    p.arrange();
+    const shown = [...own].filter(([, row]) => !row.group.hidden);
+    if (shown.length && own.get(p.chosen())?.group.hidden) p.choose(shown[0][0]);
+    else p.choose(p.chosen());
+    say(find.value ? shown.length + " of " + own.size + " uploads shown." : "");
+  };
+  find.onkeydown = (e) => {
+    if (e.key !== "Escape" || !find.value) return;
+    e.preventDefault();
+    find.value = "";
+    find.oninput();
+  };
+  function sorted(rows) {
+    const text = find.value.toLowerCase(), by = sort.value;
+    if (by === "progress") rows.sort((a, b) => (a.data.percent || 0) - (b.data.percent || 0));
+    else if (by !== "newest") rows.sort((a, b) => a.data[by].localeCompare(b.data[by]));
+    for (const { group, data: d } of rows) group.hidden = !(d.name + d.address + d.words).toLowerCase().includes(text);
+    all.hidden = rows.length < 2;
+    order.hidden = rows.length < MANY && !text;
+    return rows;
+  }
+
+  // -- the question before an abort
+  const ask = make("div", "ossmp-tools ossmp-ask");
+  tools.after(ask);
+  ask.setAttribute("role", "group");
+  ask.setAttribute("aria-label", "Abort?");
+  const question = make("span", "", ask);
+  const back = () => { confirm(null); if (!buttons[0][0].disabled) buttons[0][0].focus(); };
+  button("Yes, abort", "ossmp-abort", ask, () => { const id = asked; back(); send("abort", id); });
+  const keep = button("Keep", "", ask, back);
+  ask.onkeydown = (e) => { if (e.key === "Escape") { e.preventDefault(); back(); } };
+  ask.hidden = true;
+  function confirm(id) {
+    asked = id;
+    ask.hidden = !id;
+    if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
+  }
+
+  // -- details
+  const parts = make("div", "ossmp-partsbox");
+  status.before(parts);
+  parts.hidden = true;
+  function hide() {
+    const inside = parts.contains(document.activeElement);
+    parts.hidden = true;
+    listing = null;
+    remember({ listing });
+    if (inside) (buttons[1][0].disabled ? own.get(p.chosen())?.radio || root : buttons[1][0]).focus();
+  }
+  async function show(m) {
+    listing = m;
+    remember({ listing });
+    details ||= load(m.script);
+    (await details).show(parts, m, { make, button, send, hide });
+  }
+
+  function message(m) {
+    if (m.t === "parts" && (m.id === p.chosen() || listing?.id === m.id)) { say(m.text); show(m); }
+    else if (m.t === "map" && m.receipt && listing?.id === m.id && !listing.receipt) show({ ...listing, ...m });
+    else if ((m.t === "map" || m.t === "link") && details) details.then((script) => script[m.t](parts, m));
+  }
+  function chosen(can) {
+    if (asked && (asked !== p.chosen() || !can.includes("A"))) {
+      const inside = ask.contains(document.activeElement);
+      confirm(null);
+      if (inside) (own.get(p.chosen())?.radio || root).focus();
+    }
+    const row = listing && own.get(listing.id);
+    if (listing && !row?.data.can) hide(); // aborted, or gone: OSS has no parts of it
+  }
+  function press(verb, id) {
+    if (verb === "abort") confirm(id);
+    else if (verb === "parts") say("Asking for the parts…");
+    return verb === "abort";
+  }
+  if (before.listing) show(before.listing);
+  return { press, sorted, chosen, message, end() { parts.hidden = true; } };
+}
