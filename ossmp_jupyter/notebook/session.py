@@ -15,7 +15,7 @@ from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.farewell import before_shutdown
 from ossmp_jupyter.notebook.options import UI_MODES
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
-from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, TextBars, terminal
+from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, terminal
 from ossmp_jupyter.transfer.progress import State
 
 if TYPE_CHECKING:
@@ -224,7 +224,11 @@ class Cell:
             # Who insists on widgets gets lines all the same where none appear: better than nothing.
             return Lines(self._session.looked_at, grace=_GRACE if mode == "auto" else 3 * _GRACE)
         if mode == "text":
-            return TextBars() if terminal() and not self._session.in_kernel else Lines()
+            if not terminal() or self._session.in_kernel:
+                return Lines()
+            from ossmp_jupyter.notebook.bars import TextBars
+
+            return TextBars()
         return Silent()
 
     def show(self, stock: StockPanel | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ossmp_jupyter.notebook.rows import words
 from ossmp_jupyter.transfer.progress import Progress, State
@@ -14,7 +14,7 @@ from ossmp_jupyter.units import format_duration, format_size, format_speed
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["Lines", "Reporter", "Silent", "TextBars", "progress_line", "terminal"]
+__all__ = ["Lines", "Reporter", "Silent", "figures", "progress_line", "terminal"]
 
 _STEPS = (0, 25, 50, 75)  # the final line stands for 100 %
 _PACE = 10.0
@@ -29,14 +29,27 @@ def progress_line(name: str, p: Progress) -> str:
     >>> progress_line("a.bin", half)
     'a.bin: 50 %, 512.0 KiB of 1.0 MiB, 256.0 KiB/s, 2.0 s left'
     """
-    pieces = [f"{int(100 * p.fraction)} %", f"{format_size(p.confirmed)} of {format_size(p.total)}"]
+    pieces = [f"{int(100 * p.fraction)} %", *figures(p)]
     if p.state is not State.UPLOADING:
-        pieces.insert(0, words(p.state))
-    elif p.speed:
+        pieces = [words(p.state), *pieces[:2]]
+    return f"{name}: {', '.join(pieces)}"
+
+
+def figures(p: Progress) -> list[str]:
+    """How far a running upload is, and where they are known: how fast, and how long it will take.
+
+    Examples
+    --------
+    >>> figures(Progress(State.UPLOADING, total=1 << 20, confirmed=1 << 19, speed=1 << 18, eta=2))
+    ['512.0 KiB of 1.0 MiB', '256.0 KiB/s', '2.0 s left']
+    """
+    done = format_size(p.confirmed)
+    pieces = [f"{done} of {format_size(p.total)}" if p.size_known else done]
+    if p.speed:
         pieces.append(format_speed(p.speed))
         if p.eta is not None:
             pieces.append(f"{format_duration(p.eta)} left")
-    return f"{name}: {', '.join(pieces)}"
+    return pieces
 
 
 class Reporter:
@@ -85,35 +98,6 @@ class Lines(Reporter):
                 self._next_time = now + _PACE
                 print(progress_line(handle.name, p), flush=True)
                 return
-
-
-class TextBars(Reporter):
-    """A tqdm bar per upload, for a real terminal."""
-
-    def __init__(self) -> None:
-        self._bars: dict[str, Any] = {}
-
-    def update(self, handles: Sequence[Upload]) -> None:
-        """Move the bars."""
-        from tqdm import tqdm
-
-        for position, handle in enumerate(handles):
-            p = handle.progress
-            bar = self._bars.get(handle.id)
-            if bar is None:
-                bar = self._bars[handle.id] = tqdm(
-                    desc=handle.name, unit="B", unit_scale=True, unit_divisor=1024,
-                    total=p.total or None, position=position, leave=False, dynamic_ncols=True,
-                )  # fmt: skip
-            bar.total = p.total or None
-            bar.set_postfix_str("" if p.state is State.UPLOADING else words(p.state), refresh=False)
-            bar.update(p.confirmed - bar.n)
-
-    def close(self) -> None:
-        """Take the bars away."""
-        for bar in self._bars.values():
-            bar.close()
-        self._bars.clear()
 
 
 def terminal() -> bool:

@@ -86,16 +86,6 @@ def test_no_lines_while_somebody_looks_or_may_come(
     assert "50 %" in capsys.readouterr().out
 
 
-def test_bars_follow_and_go_away(capsys: pytest.CaptureFixture[str]) -> None:
-    bars, upload = text.TextBars(), Running()
-    bars.update(upload.at(10))
-    bars.update(upload.at(60))
-    assert bars._bars["u1"].n == 60 << 20
-    bars.close()
-    assert bars._bars == {}
-    assert "a.bin" in capsys.readouterr().err
-
-
 def test_states_are_said_in_words() -> None:
     waiting = Progress(State.WAITING, total=10, confirmed=5)
     assert text.progress_line("a", waiting) == "a: waiting for credentials, 50 %, 5 B of 10 B"
