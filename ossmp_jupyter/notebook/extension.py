@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ossmp_jupyter.notebook.completion import matcher_for
 from ossmp_jupyter.notebook.magics import OssMagics
 from ossmp_jupyter.notebook.options import MAGICS
+from ossmp_jupyter.notebook.short_errors import restore, shorten_all
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -28,6 +29,7 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("pre_run_cell", magics.note_cell)
     shell.events.register("post_run_cell", magics.end_cell)
     shell.Completer.custom_matchers.append(matcher)
+    shorten_all(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -45,4 +47,5 @@ def unload(shell: InteractiveShell) -> None:
     matchers: list[Any] = getattr(shell.Completer, "custom_matchers", [])
     if magics.matcher in matchers:
         matchers.remove(magics.matcher)
+    restore()
     magics.close()

@@ -173,3 +173,33 @@ def test_an_endpoint_that_is_not_oss(
     error = shell.fails("%oss_upload a.bin k")
     assert isinstance(error, errors.NotOSS)
     assert "127.0.0.1" in str(error)
+
+
+def test_errors_of_python_calls_show_the_users_lines_alone(
+    connected: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "helpers.py").write_text(
+        "from ossmp_jupyter import upload\ndef send(what):\n    return upload(what, 'k')\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    connected.fails("import helpers\nhelpers.send(5)")
+    lines = [line for line in connected.text().splitlines() if line.strip()]
+    assert [line.strip() for line in lines[1::2][:2]] == ["helpers.send(5)", "return upload(what, 'k')"]
+    assert "helpers.py, line 3, in send" in lines[2]
+    assert lines[4].startswith("InputError: ") and lines[5].startswith("  → ")
+    assert len(lines) == 6, lines
+    # the user's own mistake in a generator is shown where it is
+    connected.fails("from ossmp_jupyter import upload\nupload((1 / n for n in [0]), 'k').wait()")
+    said = connected.text()
+    assert "ZeroDivisionError" in said and "in <genexpr>" in said
+    assert len(said.splitlines()) <= 8, said
+    connected.run("%xmode Verbose")
+    connected.fails("upload(5, 'k')")
+    assert "make_source" in connected.text()  # whoever wants it all
+    connected.run("%xmode Context")
+
+
+def test_without_the_extension_errors_are_pythons(connected: Shell) -> None:
+    connected.run("from ossmp_jupyter import upload\n%unload_ext ossmp_jupyter")
+    connected.fails("upload(5, 'k')")
+    assert "Traceback" in connected.text()

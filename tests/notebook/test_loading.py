@@ -9,6 +9,7 @@ from typing import Any
 
 from IPython.core.completer import provisionalcompleter
 
+from ossmp_jupyter.errors import OssmpError
 from ossmp_jupyter.notebook.options import MAGICS
 from tests.notebook.conftest import Shell
 
@@ -23,6 +24,7 @@ def state(shell: Shell) -> dict[str, Any]:
         "configurables": [type(thing).__name__ for thing in ip.configurables],
         "matchers": len(ip.Completer.custom_matchers),
         "events": {name: list(callbacks) for name, callbacks in ip.events.callbacks.items()},
+        "errors": "_render_traceback_" in vars(OssmpError),
         "threads": {t.name for t in threading.enumerate() if t.name == "ossmp-panel"},
     }
 
