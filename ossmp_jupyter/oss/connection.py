@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -196,19 +197,27 @@ def connect(
     )
 
 
+_PACKAGE = __name__.partition(".")[0] + "."
 _told: set[str] = set()
 
 
 def _warn_of_plain_http(endpoint: Endpoint) -> None:
-    """Once for each host that is not this machine: what goes there by http can be read on the way."""
+    """Once for each host that is not this machine: what goes there by http can be read on the way.
+
+    The warning points to the line outside this package that made the connection: ``connect``, ``OSSClient``,
+    or ``upload`` with variables.
+    """
     if endpoint.scheme != "http" or endpoint.is_loopback or endpoint.host in _told:
         return
-    _told.add(endpoint.host)
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
     warnings.warn(
         f"http://{endpoint.host}: data, key ID and token travel in clear, readable on the way (the key's "
         f"secret does not travel); write https:// unless the line is your own",
-        stacklevel=3,
+        stacklevel=level,
     )
+    _told.add(endpoint.host)  # not before: whoever makes errors of warnings is told each time
 
 
 def _ca_file(path: str | os.PathLike[str] | None) -> str | None:

@@ -156,10 +156,12 @@ def ser_pem(serialization: Any) -> Any:
 class Relay:
     """Listens, and hands every connection to ``behind`` (host, port); speaks TLS to clients if told to."""
 
-    def __init__(self, behind: tuple[str, int], context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, behind: tuple[str, int], context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.behind, self.context = behind, context
         self.hosts: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

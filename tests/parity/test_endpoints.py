@@ -63,6 +63,7 @@ def keys(oss: LocalOSS) -> dict[str, Any]:
     return {"access_key_id": oss.access_key_id, "access_key_secret": oss.access_key_secret, "environ": {}}
 
 
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
 @pytest.mark.parametrize("signature", ["v4", "v1"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_an_endpoint(oss: LocalOSS, world: Proxy, key: str, form: str, signature: str) -> None:
@@ -199,6 +200,7 @@ def test_response_timeout_is_its_own_class_and_names_the_remedies(oss: LocalOSS)
     assert error.retryable
 
 
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
 def test_an_unknown_host_is_named(oss: LocalOSS) -> None:
     error = no_answer(connection_to(oss, endpoint="http://no-such-host.invalid"))
     assert "cannot be found" in str(error) or "cannot be reached" in str(error)

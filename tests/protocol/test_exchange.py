@@ -450,6 +450,7 @@ def test_nobody_listens() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
 def test_unknown_host() -> None:
     async def scenario() -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -473,6 +474,7 @@ def test_silence_is_a_response_timeout() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
 def test_connect_timeout() -> None:
     async def scenario() -> None:
         def refuse(request: httpx.Request) -> httpx.Response:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import subprocess
+import sys
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from ossmp_jupyter import connect
+from ossmp_jupyter import LocalOSS, connect
 from ossmp_jupyter.oss import connection as module
 from tests.notebook.conftest import Shell, bare_shell, folder, shell
+from tests.parity.net import Relay
 
 __all__ = ["bare_shell", "folder", "shell"]
 
@@ -54,3 +63,68 @@ def test_in_a_notebook_it_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPa
     assert said[1].startswith("connected to http://oss.example.com")
     shell.run("%oss_connect oss://b-2 --endpoint http://oss.example.com --region cn-hangzhou")
     assert "note" not in shell.text()
+
+
+# ------------------------------------------------------------------ where it points, in a process of its own
+SCRIPT = """\
+from ossmp_jupyter import OSSClient, connect, upload
+def attempt(act):
+    try:
+        return act()
+    except UserWarning as error:
+        print("error:", error)
+for _ in range(2):
+    attempt(lambda: connect(endpoint="http://oss.example.com", region="cn-x"))
+    attempt(lambda: OSSClient(endpoint="http://192.0.2.7", region="cn-x"))
+    handle = attempt(lambda: upload(b"0" * 250_000, "k", part_size="100KiB", fresh=True))
+    print(handle and handle.wait(30).verified)
+"""
+
+
+@pytest.fixture
+def far() -> Iterator[LocalOSS]:
+    """An embedded OSS at an address of this machine that is not a loopback one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; tells which address would be used
+            address = probe.getsockname()[0]
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+    with LocalOSS(buckets=("demo",)) as oss:
+        relay = Relay(("127.0.0.1", urlsplit(oss.endpoint).port or 0), host=address)
+        oss.endpoint = f"http://{address}:{relay.port}"
+        yield oss
+        relay.close()
+
+
+def run(oss: LocalOSS, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    clean = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    own = {**oss.environment(), "OSS_ENDPOINT": oss.endpoint, "OSSMP_STATE_DIR": str(folder / "state")}
+    done = subprocess.run(
+        [sys.executable, *options, str(script)],
+        env={**clean, **own},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_it_points_to_the_users_line(far: LocalOSS, tmp_path: Path) -> None:
+    """Once for each host, at the line that connects; by upload() too, which goes on."""
+    done = run(far, tmp_path)
+    said = re.findall(r"script\.py:(\d+): UserWarning: http://([^:]+):", done.stderr)
+    assert said == [("8", "oss.example.com"), ("9", "192.0.2.7"), ("10", urlsplit(far.endpoint).hostname)]
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_who_makes_errors_of_warnings_gets_the_error_each_time(far: LocalOSS, tmp_path: Path) -> None:
+    """Before anything is sent, in the call itself; not at the first try alone, and in no other thread."""
+    done = run(far, tmp_path, "-W", "error::UserWarning")
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["error", "error", "error", "None"] * 2
+    assert far.journal() == [] and done.stderr == ""

@@ -296,6 +296,7 @@ def test_an_endpoint_that_speaks_no_http(oss: Bucket, file: Path) -> None:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
 def test_a_name_that_does_not_exist(oss: Bucket, file: Path) -> None:
     connection = connect(
         endpoint="http://oss.invalid", region="cn-hangzhou", access_key_id="a", access_key_secret="b"
