@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.localoss.buckets import check_bucket_name
-from ossmp_jupyter.localoss.config import Checksums, Settings, random_keys
+from ossmp_jupyter.localoss.config import Checksums, Limits, Settings, random_keys
 from ossmp_jupyter.localoss.errors_xml import Refused
 from ossmp_jupyter.localoss.faults import Rule, read_rules
 from ossmp_jupyter.localoss.server import LocalServer
@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
         choices=[item.value for item in Checksums],
         help="what to compute of each body (default: full; with --discard: crc)",
     )
+    add(
+        "--head-timeout",
+        type=float,
+        default=Limits().head_timeout,
+        metavar="SECONDS",
+        help="how long the head of a request may take (default: %(default)g)",
+    )
     add("--faults", type=Path, metavar="FILE", help="fault plan, a JSON file")
     add("--allow-private-callback", action="store_true", help="send upload callbacks to loopback addresses")
     add(
@@ -103,6 +110,7 @@ def read_settings(argv: Sequence[str] | None) -> tuple[Settings, argparse.Namesp
         discard=given.discard,
         checksums=Checksums(checksums),
         allow_private_callback=given.allow_private_callback,
+        limits=Limits(head_timeout=given.head_timeout),
     )
     rules: tuple[Rule, ...] = ()
     if given.faults is not None:

@@ -21,6 +21,9 @@ from ossmp_jupyter.localoss.errors_xml import Refused
 __all__ = ["Body", "Gate", "Head", "Wire", "parse_head"]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NO_VALUE = re.compile(rb"[\x00\r\n]")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_LONGEST_LINE = 8192
 _CHUNK = 1 << 20
 _PIECE = 1 << 18
 _TRUNCATE = socket.MSG_TRUNC if sys.platform == "linux" else 0  # Linux drops the bytes, others copy them
@@ -78,7 +81,7 @@ def parse_head(raw: bytes) -> Head:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name) or b"\x00" in value:
+        if not colon or not _TOKEN.fullmatch(name) or _NO_VALUE.search(value):
             raise bad
         known, text = sys.intern(name.decode("ascii").lower()), value.strip(b" \t").decode("latin-1")
         if known in headers:
@@ -116,6 +119,7 @@ class Body:
         self._expect = head.get("expect").lower() == "100-continue" and head.version == "HTTP/1.1"
         length = head.headers.get("content-length")
         bad_length = length is not None and (self.chunked or not re.fullmatch(r"[0-9]{1,19}", length))
+        bad_length = bad_length or (self.chunked and head.version == "HTTP/1.0")
         if bad_length or head.get("transfer-encoding", "chunked").lower() != "chunked":
             raise Refused("BadRequest", "The length of the request body is not well-formed.", close=True)
         self.length: int | None = None if self.chunked or length is None else int(length)
@@ -154,23 +158,32 @@ class Body:
 
     def _read_chunk(self, view: memoryview) -> int:
         if self._chunk_left == 0:
-            size = self._wire.read_line()
-            try:
-                self._chunk_left = int(size.split(b";")[0].strip() or b"x", 16)
-            except ValueError:
-                raise Refused("BadRequest", "The chunked body is not well-formed.", close=True) from None
+            size = self._wire.read_line().partition(b";")[0].rstrip(b" \t")
+            if not _CHUNK_SIZE.fullmatch(size):
+                raise self._malformed()
+            self._chunk_left = int(size, 16)
             if self._chunk_left == 0:
-                while self._wire.read_line():
-                    pass
+                self._read_trailers()
                 self.done = True
                 return 0
         count = self._wire.read_into(view[: self._chunk_left])
         if count == 0:
             raise Refused("IncompleteBody", close=True)
         self._chunk_left -= count
-        if self._chunk_left == 0:
-            self._wire.read_line()
+        if self._chunk_left == 0 and self._wire.read_line():
+            raise self._malformed()
         return count
+
+    def _read_trailers(self) -> None:
+        left = self._wire.limits.head_bytes
+        while line := self._wire.read_line():
+            left -= len(line)
+            if left < 0:
+                raise self._malformed()
+
+    @staticmethod
+    def _malformed() -> Refused:
+        return Refused("BadRequest", "The chunked body is not well-formed.", close=True)
 
     def read_all(self, limit: int, code: str = "EntityTooLarge") -> bytes:
         """Read the whole of a small body; more than ``limit`` bytes are refused with ``code``."""
@@ -255,8 +268,8 @@ class Wire:
 
     def read_line(self) -> bytes:
         """Read one CRLF line of a chunked body's framing, without its end."""
-        while (end := self._ahead.find(b"\r\n")) < 0:
-            if len(self._ahead) > 8192:
+        while (end := self._ahead.find(b"\r\n", 0, _LONGEST_LINE)) < 0:
+            if len(self._ahead) >= _LONGEST_LINE:
                 raise Refused("BadRequest", "The chunked body is not well-formed.", close=True)
             self.sock.settimeout(self.limits.body_timeout)
             try:

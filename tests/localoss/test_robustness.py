@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import socket
 import struct
@@ -260,36 +259,6 @@ def test_memory_stays_flat_whatever_the_body() -> None:
         assert max(peak, process.memory_info().rss) - before < 24 * MIB
         for connection in [*connections, client.connection]:
             connection.close()
-
-
-@pytest.mark.timeout(120)
-def test_ten_thousand_open_uploads(tmp_path: Path) -> None:
-    with LocalOSS(root=tmp_path) as oss:
-        client = Client(oss)
-        client.part("first", client.initiate("first"), 1, b"x")
-        # what 10,000 Initiates leave behind, without the HTTP between
-        source = next((tmp_path / "uploads").iterdir()).read_text()
-        oss.stop()
-        upload_id = source.partition('"upload_id": "')[2][:32]
-        for number in range(10_000):
-            fresh = f"{number:032X}"
-            text = source.replace(upload_id, fresh).replace('"key": "first"', f'"key": "k{number % 100:02d}"')
-            (tmp_path / "uploads" / f"{fresh}.json").write_text(text)
-        client.connection.close()
-    with LocalOSS(root=tmp_path) as oss:
-        client = Client(oss)
-        seen: list[str] = []
-        marker = {"key-marker": "", "upload-id-marker": ""}
-        while True:
-            page = client.request("GET", "", {"uploads": "", **marker})
-            seen += page.tags("UploadId")
-            if page.tag("IsTruncated") == "false":
-                break
-            marker = {"key-marker": page.tag("NextKeyMarker") or "",
-                      "upload-id-marker": page.tag("NextUploadIdMarker") or ""}  # fmt: skip
-        assert len(set(seen)) == len(seen) == 10_001
-        assert client.part("k00", f"{0:032X}", 1, os.urandom(10)).status == 200
-        client.connection.close()
 
 
 def test_a_folder_that_is_taken_away_is_told(tmp_path: Path) -> None:
