@@ -57,6 +57,7 @@ _CHARSETS = {
     "windows-1252",
     "cp1252",
 }
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+/[A-Za-z0-9!#$%&'*+.^_`|~-]+(\s*;[\x20-\x7e]*)?")
 _CONTENT_CODING = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -223,7 +224,8 @@ def check_choices(values: dict[str, Any]) -> None:
             continue
         match = next((known for known in allowed if known.lower() == str(value).lower()), None)
         if match is None:
-            raise InputError(f"{option} {value!r} does not exist", hint=f"give one of {', '.join(allowed)}")
+            what = option.replace("_", " ")
+            raise InputError(f"the {what} {value!r} does not exist", hint=f"give one of {', '.join(allowed)}")
         values[option] = match
     if values["data_encryption"] is not None:
         if str(values["data_encryption"]).upper() != "SM4" or values["encryption"] != "KMS":
@@ -233,16 +235,16 @@ def check_choices(values: dict[str, Any]) -> None:
             )
         values["data_encryption"] = "SM4"
     if values["kms_key_id"] and values["encryption"] != "KMS":
-        raise InputError("kms_key_id is given without encryption='KMS'", hint="give both, or neither")
+        raise InputError("a KMS key is named without the encryption KMS", hint="give both, or neither")
     limit = values["traffic_limit"]
     if limit is not None and (
         isinstance(limit, bool) or not isinstance(limit, int) or not _TRAFFIC[0] <= limit <= _TRAFFIC[1]
     ):
-        raise InputError(f"traffic_limit is {limit!r}", hint="give 819200 to 838860800 bits per second")
+        raise InputError(
+            f"the traffic limit {limit!r} is not possible", hint="give 819200 to 838860800 bits per second"
+        )
     if values["request_payer"] not in {None, "requester"}:
         raise InputError(f"request_payer is {values['request_payer']!r}", hint="only 'requester' exists")
     mime = values["mime"]
-    if mime is not None and (
-        not isinstance(mime, str) or "/" not in mime or not (mime.isascii() and mime.isprintable())
-    ):
+    if mime is not None and (not isinstance(mime, str) or not _MEDIA_TYPE.fullmatch(mime)):
         raise InputError(f"{mime!r} is not a media type", hint="write it as text/csv or application/json")

@@ -358,7 +358,7 @@ def _refuse_bucket_in_host(host: str) -> None:
     if dot and rest.startswith("oss-") and rest.endswith(".aliyuncs.com") and "oss-cloudbox" not in rest:
         raise InputError(
             f"the endpoint {host} names the bucket {bucket}",
-            hint=f"give endpoint='{rest}' and bucket='{bucket}'",
+            hint=f"give {rest} as the endpoint and {bucket} as the bucket",
         )
 
 

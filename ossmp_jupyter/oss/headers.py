@@ -111,6 +111,11 @@ class ObjectOptions:
     data_encryption: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds in (("meta", Mapping), ("headers", Mapping), ("tags", (Mapping, str, type(None)))):
+            if not isinstance(getattr(self, name), kinds):
+                raise InputError(
+                    f"{name} is of type {type(getattr(self, name)).__name__}", hint="give a dict"
+                )
         values, stored, meta = _sort_headers(self)
         values["meta"] = check_meta(meta)
         values["headers"] = {name: check_stored(name, value) for name, value in stored.items()}

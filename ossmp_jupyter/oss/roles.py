@@ -114,7 +114,8 @@ class AlibabaCredentialsProvider:
                 continue
             self._chosen = (name, chosen)
             return credentials
-        raise CredentialsNotFound(f"alibabacloud-credentials found none ({', '.join(tried)})")
+        where = f" ({', '.join(tried)})" if tried else ""
+        raise CredentialsNotFound(f"alibabacloud-credentials found none{where}")
 
     def _again(self, name: str, chosen: Any) -> Credentials:
         try:

@@ -20,7 +20,7 @@ from ossmp_jupyter.transfer.calls import ClientCalls
 from ossmp_jupyter.transfer.defaults import current_connection
 from ossmp_jupyter.transfer.lanes import make_http_client
 from ossmp_jupyter.transfer.progress import UploadResult
-from ossmp_jupyter.transfer.request import CheckpointChoice, prepare_request
+from ossmp_jupyter.transfer.request import CheckpointChoice, check_timeout, prepare_request
 from ossmp_jupyter.transfer.upload import UploadTask
 
 __all__ = ["OSSClient"]
@@ -184,6 +184,7 @@ class OSSClient(ClientCalls):
     # ------------------------------------------------------------------ helpers
     def rest_with(self, timeout: float | None) -> RestClient:
         """The REST client of this service with another time-out, in seconds."""
+        timeout = check_timeout(timeout)
         if timeout is None:
             return self._rest
-        return RestClient(dataclasses.replace(self.connection, timeout=float(timeout)), self._http)
+        return RestClient(dataclasses.replace(self.connection, timeout=timeout), self._http)

@@ -23,7 +23,7 @@ from ossmp_jupyter.transfer import defaults
 from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.defaults import current_connection, default_connection
 from ossmp_jupyter.transfer.handle import Upload
-from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
+from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
 
 __all__ = [
     "Engine",
@@ -216,6 +216,7 @@ def upload(
     >>> result.size, result.verified
     (3, True)
     """
+    timeout = check_timeout(timeout)
     request = prepare_request(connection or current_connection(), source, target, **options)
     return engine().start(request, timeout)
 

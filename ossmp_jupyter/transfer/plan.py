@@ -151,7 +151,7 @@ def check_part_size(value: int | str) -> int:
     size = parse_size(value, "the part size")
     if not MIN_PART_SIZE <= size <= MAX_PART_SIZE:
         raise InputError(
-            f"the part size of {size} bytes is out of bounds",
+            f"the part size of {size:,} bytes is out of bounds",
             hint="OSS takes parts of 100 KiB to 5 GiB; 8MiB is a good value",
         )
     return size

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ from ossmp_jupyter.transfer.plan import (
 )
 from ossmp_jupyter.transfer.sources import Source, SourceIdentity, make_source
 
-__all__ = ["CheckpointChoice", "UploadRequest", "prepare_request", "resolve_target"]
+__all__ = ["CheckpointChoice", "UploadRequest", "check_timeout", "prepare_request", "resolve_target"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 CheckpointChoice = Checkpoint | Mapping[str, Any] | str | os.PathLike[str] | bool | None
 """A checkpoint to go on from, a journal file to use, False for none on disk, None for the default."""
@@ -71,8 +75,13 @@ def resolve_target(
     InputError
         If bucket or key is missing or breaks OSS's naming rules.
     """
-    if target.startswith("oss://"):
-        bucket, _, key = target.removeprefix("oss://").partition("/")
+    scheme = None if literal else _SCHEME.match(target)
+    if scheme is not None and scheme[1].lower() != "oss":  # not quoted whole: it may be a signed link
+        raise InputError(f"the target is an {scheme[0]} address", hint="write oss://bucket/key")
+    if not target and not literal:
+        raise InputError("the target is empty", hint="write oss://bucket/key")
+    if target.startswith("oss://") or scheme is not None:
+        bucket, _, key = target[len("oss://") :].partition("/")
     elif connection.bucket is None:
         raise InputError(
             f"{target!r} names no bucket",
@@ -110,6 +119,7 @@ def prepare_request(
     InputError
         Whatever is wrong, in one sentence; nothing has happened yet.
     """
+    _check_kinds(connection, target, checkpoint, object_options)
     opened = make_source(source)
     bucket, key = resolve_target(connection, str(target), opened.path and opened.name)
     if progress is not None and not callable(progress):
@@ -135,6 +145,51 @@ def prepare_request(
         connection, opened, found, bucket, key, options, fingerprint,
         part_size, lanes, ceiling, simple, fresh, start, journal, progress,
     )  # fmt: skip
+
+
+def check_timeout(value: object) -> float | None:
+    """Read a time-out in seconds; None leaves it to the connection.
+
+    Raises
+    ------
+    InputError
+        If it is not a number above 0.
+
+    Examples
+    --------
+    >>> check_timeout(None), check_timeout("7.5")
+    (None, 7.5)
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if isinstance(value, bool) or not 0 < seconds < float("inf"):
+        raise InputError(f"the timeout {value!r} is not possible", hint="give seconds, more than 0")
+    return seconds
+
+
+def _check_kinds(connection: object, target: object, checkpoint: object, options: Mapping[str, Any]) -> None:
+    """Refuse what is of another kind than its name says, before anything is made of it."""
+    if not isinstance(connection, Connection):
+        kind = type(connection).__name__
+        raise InputError(f"the connection is of type {kind}", hint="give what connect(...) returned")
+    if not isinstance(target, (str, ObjectAddress, os.PathLike)):
+        what = "None" if target is None else f"of type {type(target).__name__}"
+        raise InputError(f"the target is {what}", hint="write oss://bucket/key")
+    if not isinstance(checkpoint, (Checkpoint, Mapping, str, os.PathLike, bool, type(None))):
+        kind = type(checkpoint).__name__
+        raise InputError(
+            f"the checkpoint is of type {kind}", hint="give a checkpoint, a file's path, or False"
+        )
+    known = [field.name for field in fields(ObjectOptions)]
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, [*known, "part_size", "parallel", "timeout"], n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
+            raise InputError(f"an upload has no option {name!r}", hint=hint)
 
 
 def _guess(key: str, source: Source) -> str:

@@ -9,12 +9,13 @@ no, the engine opens the source again and proves or disproves the change by its 
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, Protocol
 
 from ossmp_jupyter.errors import InputError, SourceChanged, SourceNotReadable
 from ossmp_jupyter.oss.checksum import crc64
@@ -171,14 +172,16 @@ class BytesSource:
     """
 
     def __init__(self, data: object, name: str = "bytes") -> None:
+        if getattr(getattr(data, "dtype", None), "hasobject", False):
+            raise InputError(
+                "an array of Python objects has no bytes of its own",
+                hint="write it to a file and upload that",
+            )
         try:
             self._view = memoryview(data).cast("B")  # type: ignore[arg-type]
             self._identity = SourceIdentity("bytes", name, len(self._view), inode=id(data))
         except TypeError:
-            raise InputError(
-                f"a {type(data).__name__} cannot be uploaded",
-                hint="give a path, bytes, or an open binary file",
-            ) from None
+            raise _no_bytes(data) from None
         self.name = name
         self._data: object = data  # held while open, so that its id means no other buffer
 
@@ -207,6 +210,27 @@ class BytesSource:
         self._data = None
 
 
+def _no_bytes(data: object) -> InputError:
+    """Say why something is no source, and what to do with it."""
+    kind = type(data).__name__
+    if data is None:
+        return InputError("the source is None", hint="give a path, bytes, or an open binary file")
+    if isinstance(data, (list, tuple, set, frozenset)):
+        return InputError(
+            f"the source is a {kind}", hint="start one upload for each file, or give bytes: b''.join(pieces)"
+        )
+    if any(hasattr(data, method) for method in ("to_parquet", "to_csv", "write_parquet")):
+        return InputError(
+            f"a {kind} has no bytes of its own",
+            hint="write it to a file, as Parquet for example, and upload that; or give df.to_csv().encode()",
+        )
+    if hasattr(data, "__array_interface__"):
+        return InputError("the array is not contiguous in memory", hint="give numpy.ascontiguousarray(array)")
+    return InputError(
+        f"an object of type {kind} cannot be uploaded", hint="give a path, bytes, or an open binary file"
+    )
+
+
 def make_source(source: object) -> Source:
     """Turn what the user gave into a source.
 
@@ -228,32 +252,39 @@ def make_source(source: object) -> Source:
     """
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
-        if isinstance(text, bytes) or not text:
-            raise InputError(
-                "the source is empty" if not text else "the path is bytes", hint="give a path as text"
-            )
+        if isinstance(text, bytes):
+            raise InputError("the path is bytes", hint="give it as text: os.fsdecode(path)")
+        if not text:
+            raise InputError("the path is empty", hint="name a file")
         return FileSource(text)
     if isinstance(source, RemoteBytes):
         return source  # type: ignore[return-value]  # every kind of it is a Source
     if hasattr(source, "read"):
-        return _from_open_file(source)  # type: ignore[arg-type]
+        return _from_open_file(source)
     if isinstance(source, (Iterator, AsyncIterator)) or inspect.isgenerator(source):
         return StreamSource(source)
     return BytesSource(source)
 
 
-def _from_open_file(file: BinaryIO) -> Source:
+def _from_open_file(file: Any) -> Source:
     name = getattr(file, "name", None)
+    if getattr(file, "closed", False) is True:
+        raise InputError(
+            f"the file {name} is closed" if isinstance(name, str) else "the file is closed",
+            hint="upload it by its path, or while it is open",
+        )
     if isinstance(name, str) and _is_named(file, name):
         if getattr(file, "writable", lambda: False)():
             file.flush()
         return FileSource(name)
+    if isinstance(file, io.TextIOBase):
+        raise InputError("the file gives text, not bytes", hint="open it with mode 'rb', or encode its text")
     if hasattr(file, "getbuffer"):
         return BytesSource(file.getbuffer())
     return StreamSource(iter(lambda: file.read(MIB), b""))
 
 
-def _is_named(file: BinaryIO, name: str) -> bool:
+def _is_named(file: Any, name: str) -> bool:
     """Whether the name still means this file: it may be relative to another working directory."""
     try:
         found = os.fstat(file.fileno())

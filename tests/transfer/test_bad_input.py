@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ossmp_jupyter.errors import (
@@ -116,7 +118,53 @@ def test_what_is_no_source(oss: Bucket, bad: object) -> None:
     refused_at_once(oss, InputError, bad)
 
 
+class DataFrame:
+    def to_csv(self) -> str:
+        return ""
+
+
+def _closed(path: Path) -> object:
+    with open(path, "rb") as file:
+        return file
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (None, "the source is None"),
+        (5, "an object of type int cannot be uploaded"),
+        (["a.bin"], "the source is a list; start one upload for each file"),
+        (DataFrame(), "a DataFrame has no bytes of its own; write it to a file"),
+        (np.arange(10)[::2], "not contiguous in memory; give numpy.ascontiguousarray"),
+        (np.array([object()]), "an array of Python objects has no bytes"),
+        (np.array([(1, "a")], dtype=[("n", int), ("o", object)]), "an array of Python objects has no bytes"),
+        (io.StringIO("text"), "the file gives text, not bytes; open it with mode 'rb'"),
+        (_closed(Path(__file__)), "test_bad_input.py is closed; upload it by its path"),
+        ("", "the path is empty; name a file"),
+    ],
+    ids=["None", "int", "list", "DataFrame", "strided", "objects", "records", "text", "closed", "empty"],
+)
+def test_each_says_what_to_do_instead(oss: Bucket, source: object, words: str) -> None:
+    assert words in refused_at_once(oss, InputError, source)
+
+
 # ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (None, "the target is None; write oss://bucket/key"),
+        (5, "the target is of type int"),
+        ("", "the target is empty"),
+        ("s3://other/key", "an s3:// address; write oss://bucket/key"),
+        ("https://b.oss-cn-hangzhou.aliyuncs.com/k?Signature=planted", "an https:// address"),
+    ],
+)
+def test_what_is_no_target(oss: Bucket, file: Path, target: Any, words: str) -> None:
+    said = refused_at_once(oss, InputError, file, target=target)
+    assert words in said
+    assert "planted" not in said  # a signed link is as good as a key
 
 
 @pytest.mark.parametrize(
@@ -164,10 +212,32 @@ def test_progress_that_cannot_be_called(oss: Bucket, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"acl": "everybody"}, {"storage_class": "Cheap"}, {"meta": {"a b": "c"}}]
+    ("options", "words"),
+    [
+        ({"acl": "everybody"}, "the acl 'everybody' does not exist; give one of private"),
+        ({"storage_class": "Cheap"}, "the storage class 'Cheap' does not exist"),
+        ({"meta": {"a b": "c"}}, "the metadata name 'a b' is not possible"),
+        ({"meta": [1]}, "meta is of type list; give a dict"),
+        ({"headers": 5}, "headers is of type int; give a dict"),
+        ({"tags": 5}, "tags is of type int; give a dict"),
+        ({"mime": "text/ plain"}, "'text/ plain' is not a media type"),
+        ({"mime": "nonsense"}, "'nonsense' is not a media type"),
+        ({"timeout": -1}, "the timeout -1 is not possible; give seconds"),
+        ({"timeout": "long"}, "the timeout 'long' is not possible"),
+        ({"timeout": float("nan")}, "the timeout nan"),
+        ({"checkpoint": 5}, "the checkpoint is of type int"),
+        ({"callback": {}}, "the callback has no url"),
+        ({"partsize": 5}, "an upload has no option 'partsize'; did you mean part_size?"),
+        ({"zzz": 5}, "an upload has no option 'zzz'; there are acl, callback"),
+    ],
 )
-def test_bad_object_options(oss: Bucket, file: Path, options: Any) -> None:
-    refused_at_once(oss, InputError, file, **options)
+def test_bad_object_options(oss: Bucket, file: Path, options: Any, words: str) -> None:
+    assert words in refused_at_once(oss, InputError, file, **options)
+
+
+def test_a_connection_that_is_none(oss: Bucket, file: Path) -> None:
+    with pytest.raises(InputError, match="the connection is of type str; give what connect"):
+        upload(file, oss.address(), connection=oss.name)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- the service says no

@@ -125,7 +125,7 @@ def test_meta_as_the_official_example_has_it() -> None:
         ({"storage_class": "Cold"}, "Standard, IA, Archive"),
         ({"acl": "public"}, "public-read-write"),
         ({"encryption": "AES"}, "AES256, KMS, SM4"),
-        ({"kms_key_id": "x"}, "without encryption='KMS'"),
+        ({"kms_key_id": "x"}, "without the encryption KMS"),
         ({"traffic_limit": 1000}, "819200 to 838860800"),
         ({"traffic_limit": True}, "819200 to 838860800"),
         ({"headers": {"x-oss-traffic-limit": "fast"}}, "819200 to 838860800"),
