@@ -1,9 +1,10 @@
-"""Sizes, speeds and durations: one way to read them, one way to write them."""
+"""Sizes, speeds, durations and times: one way to read them, one way to write them."""
 
 from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 from ossmp_jupyter.errors import InputError
 
@@ -12,8 +13,10 @@ __all__ = [
     "KIB",
     "MIB",
     "format_duration",
+    "format_exact_size",
     "format_size",
     "format_speed",
+    "format_time",
     "parse_duration",
     "parse_size",
 ]
@@ -97,26 +100,57 @@ def format_speed(bytes_per_second: float) -> str:
     return f"{format_size(bytes_per_second)}/s"
 
 
+def format_exact_size(size: int) -> str:
+    """Write bytes twice, for receipts: rounded to read, exact to compare.
+
+    Examples
+    --------
+    >>> format_exact_size(2_000_000)
+    '1.9 MiB (2,000,000 bytes)'
+    """
+    return f"{format_size(size)} ({size:,} bytes)"
+
+
 def format_duration(seconds: float) -> str:
     """Write a duration for people: two units at most.
 
     Examples
     --------
-    >>> format_duration(0.42), format_duration(9.3), format_duration(75), format_duration(7500)
-    ('0.4 s', '9.3 s', '1 min 15 s', '2 h 5 min')
+    >>> [format_duration(seconds) for seconds in (0.0004, 0.04, 0.42, 9.3, 60, 75, 7500)]
+    ['1 ms', '40 ms', '0.4 s', '9.3 s', '1 min', '1 min 15 s', '2 h 5 min']
     """
-    if seconds < 10:
+    if seconds <= 0:
+        return "0 s"
+    if seconds < 0.0995:
+        return f"{max(1, round(1000 * seconds))} ms"
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return _two(f"{minutes} min", rest, "s")
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
-        return f"{hours} h {minutes} min"
+        return _two(f"{hours} h", minutes, "min")
     days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h"
+    return _two(f"{days} d", hours, "h")
+
+
+def _two(large: str, number: int, unit: str) -> str:
+    return f"{large} {number} {unit}" if number else large
+
+
+def format_time(moment: datetime | float) -> str:
+    """Write a moment for people, in UTC; a number is a Unix time in seconds.
+
+    Examples
+    --------
+    >>> format_time(86400)
+    '1970-01-02 00:00:00 UTC'
+    """
+    when = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 _AGES = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -12,7 +12,7 @@ from ossmp_jupyter.notebook.unfinished import Unfinished, from_journals, list_bu
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.progress import FINAL_STATES
-from ossmp_jupyter.units import format_duration, format_size, parse_duration
+from ossmp_jupyter.units import format_duration, format_size, format_time, parse_duration
 
 if TYPE_CHECKING:
     import argparse
@@ -81,7 +81,7 @@ def _print_plan(
 def _cells(upload: Unfinished, stored: Unfinished) -> tuple[str, ...]:
     assert upload.begun is not None and upload.age is not None
     return (
-        f"{upload.begun.astimezone():%Y-%m-%d %H:%M}",
+        format_time(upload.begun),
         format_duration(upload.age),
         "?" if stored.stored is None else format_size(stored.stored),
         "?" if stored.parts is None else str(stored.parts),
@@ -101,7 +101,8 @@ def _abort(session: Session, chosen: Sequence[Unfinished]) -> None:
     for one in waiting:
         _finish(session, one, failed)
     done = len(chosen) - len(failed)
-    print(f"aborted {done} upload{'' if done == 1 else 's'}; their parts are deleted")
+    whose = ("", "its") if done == 1 else ("s", "their")
+    print(f"aborted {done} upload{whose[0]}; {whose[1]} parts are deleted")
     if failed:
         upload, error = failed[0]
         raise OssmpError(

@@ -12,7 +12,7 @@ from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss import connection as oss
 from ossmp_jupyter.oss.cors import cors_advice
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.units import format_duration
+from ossmp_jupyter.units import format_duration, format_time
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +75,7 @@ def _until(keys: Credentials) -> str:
     if keys.expires_at is not None:
         left = keys.expires_at - datetime.now(UTC)
         span = f"in {format_duration(left.total_seconds())}" if left > timedelta(0) else "in the past"
-        return f", which expire at {keys.expires_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({span})"
+        return f", which expire at {format_time(keys.expires_at)} ({span})"
     return ", with a security token that does not say when it expires" if keys.security_token else ""
 
 

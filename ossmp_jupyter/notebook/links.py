@@ -13,7 +13,7 @@ from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss.veil import Secret, veil
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import resolve_target
-from ossmp_jupyter.units import parse_duration
+from ossmp_jupyter.units import format_time, parse_duration
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +43,7 @@ class Link:
     Examples
     --------
     >>> Link("oss://b/k", "https://...", datetime(2026, 3, 1, 14, 5, tzinfo=UTC))
-    link to oss://b/k, works until 2026-03-01 14:05 UTC; print(_.url) shows it
+    link to oss://b/k, works until 2026-03-01 14:05:00 UTC; print(_.url) shows it
     """
 
     address: str
@@ -55,15 +55,14 @@ class Link:
         return f"link to {self.address}, {self.words()}; print(_.url) shows it"
 
     def words(self) -> str:
-        """Until when it works, for people; the day only where it is another one.
+        """Until when it works, for people.
 
         Examples
         --------
         >>> Link("oss://b/k", "", datetime(2026, 3, 1, 14, 5, tzinfo=UTC), "inside only").words()
-        'works until 2026-03-01 14:05 UTC, inside only'
+        'works until 2026-03-01 14:05:00 UTC, inside only'
         """
-        today = self.ends.date() == datetime.now(UTC).date()
-        return f"works until {self.ends:{'' if today else '%Y-%m-%d '}%H:%M} UTC{self.why and ', '}{self.why}"
+        return f"works until {format_time(self.ends)}{self.why and ', '}{self.why}"
 
 
 def link_end(url: str) -> datetime:

@@ -15,7 +15,7 @@ from ossmp_jupyter.oss.lifecycle import clears_uploads
 from ossmp_jupyter.oss.messages import HeadResult, PartInfo
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import resolve_target
-from ossmp_jupyter.units import format_size
+from ossmp_jupyter.units import format_exact_size, format_size, format_time
 
 if TYPE_CHECKING:
     import argparse
@@ -157,9 +157,9 @@ def head_table(address: str, head: HeadResult) -> str:
       storage class  Standard
       meta owner     me
     """
-    modified = head.last_modified.strftime("%Y-%m-%d %H:%M:%S UTC") if head.last_modified else None
+    modified = format_time(head.last_modified) if head.last_modified else None
     facts: list[tuple[str, object]] = [
-        ("size", f"{format_size(head.size)} ({head.size:,} bytes)"),
+        ("size", format_exact_size(head.size)),
         ("type", head.content_type),
         ("ETag", head.etag),
         ("CRC-64", head.crc64),

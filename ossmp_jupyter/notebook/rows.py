@@ -6,14 +6,13 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.unfinished import Unfinished
 from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, UploadResult
 from ossmp_jupyter.transfer.remote import RemoteSource
 from ossmp_jupyter.transfer.verify import Published
-from ossmp_jupyter.units import format_duration, format_size, format_speed
+from ossmp_jupyter.units import format_duration, format_exact_size, format_size, format_speed, format_time
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -177,12 +176,12 @@ def final_line(result: UploadResult) -> str:
     >>> final_line(result).partition("  ")[2].replace("00:00:00 UTC", "...")
     '2.0 MiB (2,097,152 bytes) in 0.1 s, 20.0 MiB/s, 2 parts, CRC-64 7 verified, ETag 9C-2, 1970-01-02 ...'
     """
-    pieces = [f"{format_size(result.size)} ({result.size:,} bytes)"]
+    pieces = [format_exact_size(result.size)]
     if result.already_published:
         pieces[0] += " already published, nothing sent"
     else:
         pieces[0] += f" in {format_duration(result.elapsed)}"
-        if result.elapsed > 0:
+        if result.elapsed > 0 and result.bytes_sent:
             pieces.append(format_speed(result.bytes_sent / result.elapsed))
     pieces.append(f"{result.parts} part{'' if result.parts == 1 else 's'}")
     if result.parts_kept:
@@ -192,7 +191,7 @@ def final_line(result: UploadResult) -> str:
     pieces.append(f"CRC-64 {result.crc64} {'verified' if result.verified else 'not verified by the server'}")
     pieces.append(f"ETag {result.etag}")
     if result.finished:
-        pieces.append(f"{datetime.fromtimestamp(result.finished, UTC):%Y-%m-%d %H:%M:%S} UTC")
+        pieces.append(format_time(result.finished))
     if result.callback_error:
         pieces.append(f"but the callback failed: {' '.join(result.callback_error.split())[:300]}")
     return f"{result.address}  {', '.join(pieces)}"

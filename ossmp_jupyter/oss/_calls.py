@@ -147,7 +147,7 @@ async def presigned_url(
 ) -> str:
     """Make the URL of one request that needs no keys for ``expires`` seconds."""
     if not is_whole(expires) or expires < 1:
-        raise InputError(f"a link is not valid for {expires!r} s", hint="give whole seconds, at least 1")
+        raise InputError(f"a link cannot be valid for {expires!r}", hint="give whole seconds, at least 1")
     credentials, verb = await connection.credentials.get(), method.upper()
     if connection.signature == "v1":
         signed = presign_v1(

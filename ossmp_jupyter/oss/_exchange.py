@@ -30,6 +30,7 @@ from ossmp_jupyter.oss.flight import SingleFlight
 from ossmp_jupyter.oss.signing import sign_v1, sign_v4
 from ossmp_jupyter.oss.veil import veil
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
+from ossmp_jupyter.units import format_duration
 
 __all__ = ["Answer", "Call", "Exchange"]
 
@@ -124,7 +125,7 @@ class Exchange:
         except TimeoutError:
             raise ResponseTimeout(
                 f"{self._host(call)} has not finished its answer to {call.operation} "
-                f"after {self._whole(call) or 0:g} s",
+                f"after {format_duration(self._whole(call) or 0)}",
                 hint="something on the way lets single bytes through; check endpoint, network and proxy",
             ).concerning(call.what) from None
 

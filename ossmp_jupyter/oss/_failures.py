@@ -19,6 +19,7 @@ from ossmp_jupyter.errors import (
     TransportError,
 )
 from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.units import format_duration
 
 if TYPE_CHECKING:
     from ossmp_jupyter.oss._exchange import Call
@@ -39,24 +40,24 @@ def transport_errors(call: Call, host: str, connection: Connection) -> Iterator[
         raise
     except httpx.ConnectTimeout:
         raise ConnectionTimeout(
-            f"no connection to {host} within {connection.connect_timeout:g} s",
+            f"no connection to {host} within {format_duration(connection.connect_timeout)}",
             hint="check endpoint, network and proxy; on a slow line give a longer connect_timeout, "
             "smaller parts (part_size) or fewer at a time (parallel)",
         ) from None
     except httpx.PoolTimeout:
         raise TransportError(
-            f"no connection to {host} became free within {connection.timeout:g} s",
+            f"no connection to {host} became free within {format_duration(connection.timeout)}",
             hint="run fewer requests at a time, or give a longer timeout",
         ) from None
     except httpx.WriteTimeout:
         raise Stalled(
-            f"{host} took no byte of {call.operation} for {connection.timeout:g} s",
+            f"{host} took no byte of {call.operation} for {format_duration(connection.timeout)}",
             hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
             "or fewer at a time (parallel)",
         ) from None
     except httpx.TimeoutException:
         raise ResponseTimeout(
-            f"{host} did not answer {call.operation} within {connection.timeout:g} s",
+            f"{host} did not answer {call.operation} within {format_duration(connection.timeout)}",
             hint="try again; on a slow line give a longer timeout, smaller parts (part_size) "
             "or fewer at a time (parallel)",
         ) from None

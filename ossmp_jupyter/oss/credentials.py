@@ -19,6 +19,7 @@ from ossmp_jupyter.errors import CredentialsError
 from ossmp_jupyter.oss.flight import SingleFlight
 from ossmp_jupyter.oss.foreign import answer_of
 from ossmp_jupyter.oss.veil import KeyId, Secret, Variables, masked, veil
+from ossmp_jupyter.units import format_time
 
 __all__ = [
     "CallableProvider",
@@ -94,7 +95,7 @@ class Credentials:
         if not hasattr(self, "expires_at"):  # refused half-way
             return "Credentials(?)"
         token = ", with a security token" if self.security_token else ""
-        until = f", until {self.expires_at:%Y-%m-%d %H:%M:%S %Z}" if self.expires_at else ""
+        until = f", until {format_time(self.expires_at)}" if self.expires_at else ""
         return f"Credentials({self.masked_id!r}{token}{until})"
 
     def expire_within(self, span: timedelta) -> bool:

@@ -20,7 +20,7 @@ import h11
 import httpx
 
 from ossmp_jupyter.transfer.lane_body import PartBody
-from ossmp_jupyter.units import KIB, MIB
+from ossmp_jupyter.units import KIB, MIB, format_duration
 
 __all__ = ["Address", "Answer", "Origin", "PartRequest", "Timeouts", "Wire"]
 
@@ -269,7 +269,9 @@ class Wire:
             except (TimeoutError, ssl.SSLWantWriteError):
                 quiet += time.monotonic() - began
                 if stall is not None and quiet >= stall:
-                    raise httpx.WriteTimeout(f"the server accepted no byte for {quiet:.1f} s") from None
+                    raise httpx.WriteTimeout(
+                        f"the server accepted no byte for {format_duration(quiet)}"
+                    ) from None
                 self._listen()
                 continue
             except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:

@@ -16,6 +16,7 @@ from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.progress import Progress, State, UploadResult
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.upload import UploadTask
+from ossmp_jupyter.units import format_duration
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.client import OSSClient
@@ -207,7 +208,10 @@ class Upload:
                 while not self.future.done():
                     spent = serve()
                     if deadline is not None and time.monotonic() >= deadline:
-                        raise TimeoutError(f"{self.address} is still {self.state.value} after {timeout} s")
+                        raise TimeoutError(
+                            f"{self.address} is still {self.state.value} "
+                            f"after {format_duration(timeout or 0)}"
+                        )
                     cf.wait([self.future], timeout=0 if spent else _TICK)
         except KeyboardInterrupt:
             self.pause()

@@ -12,7 +12,7 @@ from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.journal import Record, published_records
 from ossmp_jupyter.transfer.progress import UploadResult
-from ossmp_jupyter.units import format_size
+from ossmp_jupyter.units import format_exact_size, format_time
 
 __all__ = ["Check", "Published", "Verdict", "check_published", "known_receipts"]
 
@@ -87,7 +87,7 @@ async def check_published(rest: RestClient, published: Published, *, deep: bool 
     try:
         head = await rest.head_object(published.bucket, published.key)
         if head.size != published.size:
-            now = f"it has {format_size(head.size)} ({head.size:,} bytes) now"
+            now = f"it has {format_exact_size(head.size)} now"
             words = f"{now}, {published.size:,} bytes were published{_since(head)}"
             return Check(published, Verdict.CHANGED, words)
         crc = await _read_through(rest, published) if deep else head.crc64
@@ -99,7 +99,7 @@ async def check_published(rest: RestClient, published: Published, *, deep: bool 
 
 
 def _compare(published: Published, head: HeadResult, crc: int | None, how: str) -> tuple[Verdict, str]:
-    size = f"{format_size(head.size)} ({head.size:,} bytes)"
+    size = format_exact_size(head.size)
     if crc == published.crc64:
         return Verdict.SAME, f"{size}, CRC-64 {crc} {how}"
     if crc is not None:
@@ -113,7 +113,7 @@ def _compare(published: Published, head: HeadResult, crc: int | None, how: str) 
 
 def _since(head: HeadResult) -> str:
     when = head.last_modified
-    return f"; last modified {when:%Y-%m-%d %H:%M:%S} UTC" if when is not None else ""
+    return f"; last modified {format_time(when)}" if when is not None else ""
 
 
 async def _read_through(rest: RestClient, published: Published) -> int:
