@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.completion import matcher_for
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 _KEY = "OssMagics"
+_RESULT = ("ossmp_jupyter.transfer.progress", "UploadResult")
 
 
 def load(shell: InteractiveShell) -> None:
@@ -30,6 +32,7 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("post_run_cell", magics.end_cell)
     shell.Completer.custom_matchers.append(matcher)
     shorten_all(shell)
+    _show_results_as_tables(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -48,4 +51,27 @@ def unload(shell: InteractiveShell) -> None:
     if magics.matcher in matchers:
         matchers.remove(magics.matcher)
     restore()
+    _show_results_as_ever(shell)
     magics.close()
+
+
+def _show_results_as_tables(shell: InteractiveShell) -> None:
+    """On pages; by the class's name, for its module is imported by the first upload."""
+
+    def table(result: Any) -> str:
+        from ossmp_jupyter.notebook.results import result_html
+
+        return result_html(result)
+
+    if shell.display_formatter is not None:
+        shell.display_formatter.formatters["text/html"].for_type_by_name(*_RESULT, table)
+
+
+def _show_results_as_ever(shell: InteractiveShell) -> None:
+    if shell.display_formatter is None:
+        return
+    formatter = shell.display_formatter.formatters["text/html"]
+    formatter.deferred_printers.pop(_RESULT, None)
+    home = sys.modules.get(_RESULT[0])
+    if home is not None:
+        formatter.type_printers.pop(getattr(home, _RESULT[1]), None)

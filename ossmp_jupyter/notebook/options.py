@@ -70,22 +70,24 @@ def _upload() -> MagicParser:
         "SOURCE... DEST [options]",
         "Upload files to Alibaba Cloud OSS in parts, verify them, and wait; raises when it fails.",
         "DEST is oss://bucket/key, oss://bucket/dir/ (keeps the file's name), or a key or dir/ alone in the\n"
-        "connected bucket. Several sources need a DEST that ends in /. Running the same line again\n"
-        "attaches to the live upload or resumes the broken one. The stop button pauses, never aborts.\n"
-        "{expression} and $name are filled in from the notebook; {{, }} and $$ are the characters.\n\n"
+        "connected bucket. Several sources, patterns such as *.csv and folders need a DEST that ends in /.\n"
+        "Running the same line again attaches to the live upload or resumes the broken one. The stop button\n"
+        "pauses, never aborts. {expression} and $name are filled in from the notebook, a list as several\n"
+        "arguments; {{, }} and $$ are the characters.\n\n"
         "examples:\n"
         "  %oss_upload data.csv oss://my-bucket/2026/\n"
         "  %oss_upload {path} models/{name}.pt --part-size 16MiB --parallel 8 --meta owner=me\n"
+        "  %oss_upload -r results oss://my-bucket/run-7/\n"
         "  result = %oss_upload 'my data.bin' oss://my-bucket/data.bin",
     )
-    p.add_argument("items", nargs="*", metavar="SOURCE", help="files to upload, and the destination last")
+    p.add_argument("items", nargs="*", metavar="SOURCE", help="files or patterns, and the destination last")
+    p.add_argument("-r", "--recursive", action="store_true", help="folders: all files below them")
     p.add_argument(
         "--part-size", metavar="SIZE", help="bytes or a unit: 8MiB (the default; more for large files)"
     )
     p.add_argument(
         "--parallel",
         metavar="N",
-        type=int,
         help="parts in flight at once (default: 5, up to 32 where that is faster)",
     )
     p.add_argument("--meta", metavar="K=V", action="append", help="user metadata; repeatable")
@@ -96,7 +98,7 @@ def _upload() -> MagicParser:
     p.add_argument("--acl", metavar="ACL", help="default, private, public-read or public-read-write")
     p.add_argument("--encryption", metavar="ALG", help="encrypt on the server: AES256, KMS or SM4")
     p.add_argument("--kms-key-id", metavar="ID", help="the key for --encryption KMS")
-    p.add_argument("--traffic-limit", metavar="BIT/S", type=int, help="limit of each request, from 819200")
+    p.add_argument("--traffic-limit", metavar="BIT/S", help="limit of each request, from 819200")
     p.add_argument("--forbid-overwrite", action="store_true", help="fail when the object exists already")
     p.add_argument("--callback", metavar="NAME", help="variable that holds the callback as a dict")
     p.add_argument("--progress", metavar="NAME", help="function(fraction, checkpoint, response), or async")
@@ -104,7 +106,7 @@ def _upload() -> MagicParser:
     p.add_argument("--no-checkpoint", action="store_true", help="keep no checkpoint on disk")
     p.add_argument("--fresh", action="store_true", help="start anew, whatever was begun before")
     p.add_argument("--simple", action="store_true", help="one PutObject instead of parts")
-    p.add_argument("--timeout", metavar="S", type=float, help="seconds without an answer (default 60)")
+    p.add_argument("--timeout", metavar="S", help="seconds without an answer (default 60)")
     p.add_argument("-b", "--background", action="store_true", help="return a handle at once, do not wait")
     p.add_argument("--ui", choices=UI_MODES, help="how progress shows (auto)")
     p.add_argument("-o", metavar="NAME", dest="output", help="variable for the result (a handle on failure)")

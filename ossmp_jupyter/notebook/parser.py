@@ -147,9 +147,8 @@ class MagicParser(argparse.ArgumentParser):
                 expects_value = self.takes_value(option) and "=" not in word
             elif word.startswith("-") and len(word) > 1 and word[:2] not in self._option_string_actions:
                 names = [name for name in self.options if name.startswith("--")]
-                close = difflib.get_close_matches(option, names, n=1, cutoff=0.5)
-                advice = f"did you mean {close[0]}?" if close else "no such option"
-                self.error(f"unknown option {option}; {advice}")
+                close = difflib.get_close_matches(option, names, n=1, cutoff=0.65)
+                self.error(f"unknown option {option}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def _unmarked(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,12 @@ from ossmp_jupyter.notebook.engine import (
     part_size_of,
     resume_upload,
 )
+from ossmp_jupyter.notebook.gathering import gather
+from ossmp_jupyter.notebook.results import UploadResults, failed_line, total_line
 from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.waiting import wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
+from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
 
 if TYPE_CHECKING:
     import argparse
@@ -34,30 +35,36 @@ __all__ = ["abort", "locate", "pairs", "pause", "resume", "upload", "wait"]
 
 def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]) -> Any:
     """Start the uploads; wait for them unless ``--background``."""
-    sources, target = _sources_and_target(args.items)
+    wanted = gather(args.items, recursive=args.recursive)
+    if wanted.many and args.checkpoint:
+        raise InputError(
+            f"one checkpoint file cannot serve {len(wanted.pairs)} uploads", hint="leave out --checkpoint"
+        )
     options = _options(session, args, namespace)
     if args.output is not None and not args.output.isidentifier():
         raise InputError(f"-o {args.output!r} is not a variable's name")
     mode = "none" if args.quiet else session.ui(args.ui)
     connection = connection_now()
-    handles = _start(sources, target, connection, options)
-    many = len(sources) > 1
-    _store(session, args.output, handles if many else handles[0])
-    result = _follow(session, handles, mode, background=args.background, quiet=args.quiet)
-    value = result if many else result[0]
-    if not args.background:
-        _store(session, args.output, value)
-    return value if args.background else session.shown(value)
+    handles = _start(wanted.pairs, connection, options)
+    if not args.quiet:
+        for note in wanted.notes:
+            print(f"note: {note}")
+    _store(session, args.output, handles if wanted.many else handles[0])
+    if args.background:
+        session.cell(handles, mode)
+        return handles if wanted.many else handles[0]
+    results = _follow(session, handles, mode, quiet=args.quiet, many=wanted.many)
+    value = results if wanted.many else results[0]
+    _store(session, args.output, value)
+    return session.shown(value)
 
 
-def _start(
-    sources: Sequence[str], target: str, connection: Connection, options: dict[str, Any]
-) -> list[Upload]:
+def _start(pairs: Sequence[tuple[str, str]], connection: Connection, options: dict[str, Any]) -> list[Upload]:
     """Check all, then start all: a bad second source must not leave the first one running."""
     timeout = options.pop("timeout", None)
     requests: list[UploadRequest] = []
     try:
-        for source in sources:
+        for source, target in pairs:
             requests.append(prepare_request(connection, source, target, **options))
     except BaseException:
         for request in requests:
@@ -76,7 +83,7 @@ def wait(session: Session, args: argparse.Namespace) -> Any:
         print("no upload is running")
         return None
     mode = "none" if args.quiet else session.ui(args.ui)
-    return session.shown(_follow(session, handles, mode, background=False, quiet=args.quiet))
+    return session.shown(_follow(session, handles, mode, quiet=args.quiet, many=True))
 
 
 def resume(session: Session, args: argparse.Namespace) -> Any:
@@ -84,8 +91,10 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     mode = "none" if args.quiet else session.ui(args.ui)
     locate(session, args.id)
     handle = resume_upload(session.board, args.id, args.file, _stored_part_size(session, args))
-    result = _follow(session, [handle], mode, background=args.background, quiet=args.quiet)
-    return result[0] if args.background else session.shown(result[0])
+    if args.background:
+        session.cell([handle], mode)
+        return handle
+    return session.shown(_follow(session, [handle], mode, quiet=args.quiet)[0])
 
 
 def pause(session: Session, args: argparse.Namespace) -> None:
@@ -140,21 +149,25 @@ def _live(session: Session, text: str) -> Upload:
 
 
 def _follow(
-    session: Session, handles: Sequence[Upload], mode: str, *, background: bool, quiet: bool
-) -> list[Any]:
+    session: Session, handles: Sequence[Upload], mode: str, *, quiet: bool, many: bool = False
+) -> UploadResults:
+    """Show the uploads, wait for their ends, and leave a receipt of each; raises if one failed."""
     cell = session.cell(handles, mode)
-    if background:
-        return list(handles)
     try:
         wait_uploads(handles, session.shell, cell.reporter)
     finally:
         cell.settle()
     _warn(handles)
+    results = [handle.result for handle in handles if handle.result is not None]
     if not quiet:
+        for result in results:
+            print(final_line(result))
+    if many and (len(results) < len(handles) or (len(handles) > 1 and not quiet)):
         for handle in handles:
-            if handle.result is not None:
-                print(final_line(handle.result))
-    return [handle.wait() for handle in handles]  # all have ended: the first failure is raised
+            if handle.result is None:
+                print(failed_line(handle))
+        print(total_line(results, started=len(handles)))
+    return UploadResults(handle.wait() for handle in handles)  # all have ended: the first failure is raised
 
 
 def _warn(handles: Sequence[Upload]) -> None:
@@ -168,27 +181,12 @@ def _store(session: Session, name: str | None, value: object) -> None:
         session.shell.user_ns[name] = value
 
 
-def _sources_and_target(items: Sequence[str]) -> tuple[list[str], str]:
-    if len(items) < 2:
-        missing = "a source and a destination are" if not items else "a destination is"
-        raise InputError(f"{missing} missing", hint="write %oss_upload FILE oss://bucket/key")
-    *sources, target = items
-    if len(sources) > 1 and not target.endswith("/"):
-        raise InputError(
-            f"{len(sources)} sources need a destination that ends in /, and {target!r} does not",
-            hint="put quotes around a name with blanks in it",
-        )
-    return [os.path.expanduser(source) for source in sources], target
-
-
 def _options(session: Session, args: argparse.Namespace, namespace: Mapping[str, Any]) -> dict[str, Any]:
     settings = session.settings
     args.part_size = args.part_size or settings.part_size or None
     args.parallel = args.parallel if args.parallel is not None else settings.parallel or None
     args.timeout = args.timeout if args.timeout is not None else settings.timeout or None
     args.no_checkpoint = args.no_checkpoint or not (settings.checkpoint or args.checkpoint)
-    if args.timeout is not None and not 0 < args.timeout < float("inf"):
-        raise InputError(f"--timeout is {args.timeout}", hint="give seconds, more than 0")
     if args.checkpoint and args.no_checkpoint:
         raise InputError("--checkpoint and --no-checkpoint exclude each other")
     options: dict[str, Any] = {
@@ -202,18 +200,17 @@ def _options(session: Session, args: argparse.Namespace, namespace: Mapping[str,
         "acl": args.acl,
         "encryption": args.encryption,
         "kms_key_id": args.kms_key_id,
-        "traffic_limit": args.traffic_limit,
+        "traffic_limit": int(limit) if (limit := args.traffic_limit or "").isdecimal() else limit or None,
         "callback": _named(args.callback, Mapping, "--callback", "a dict", namespace),
         "progress": _named(args.progress, object, "--progress", "a function", namespace),
         "checkpoint": False if args.no_checkpoint else args.checkpoint,
-        "timeout": args.timeout,
+        "timeout": check_timeout(args.timeout),
     }
     if args.progress and not callable(options["progress"]):
         raise InputError(f"--progress {args.progress}: the variable is not a function")
     flags = {"fresh": args.fresh, "simple": args.simple, "forbid_overwrite": args.forbid_overwrite}
-    return {name: value for name, value in {**options, **flags}.items() if value not in (None, {}) and (
-        value is not False or name == "checkpoint"
-    )}  # fmt: skip
+    return {name: value for name, value in {**options, **flags}.items()
+            if value is not None and (value is not False or name == "checkpoint")}  # fmt: skip
 
 
 def pairs(given: Sequence[str] | None, sign: str, option: str, form: str) -> dict[str, str]:

@@ -83,6 +83,11 @@ def _known(item: str) -> Published:
     for receipt in known:
         if (receipt.bucket, receipt.key) == (bucket, key):
             return receipt
+    if item.endswith(".ipynb"):
+        raise InputError(
+            f"there is no notebook {item} here, and no receipt of an object of that name",
+            hint=f"the working directory is {os.getcwd()}",
+        )
     raise InputError(
         f"no receipt of oss://{bucket}/{key} is known on this machine (they are kept for 30 days)",
         hint=f"give the file: %oss_verify FILE oss://{bucket}/{key}, or the notebook that uploaded it",

@@ -157,7 +157,7 @@ class FileSource:
         if stat.S_ISDIR(mode):
             return SourceNotReadable(
                 f"{self._path} is a directory",
-                hint="name the files to upload, or pack them into one archive first",
+                hint="name the files to upload, or all of them: %oss_upload -r FOLDER DEST/",
             )
         return SourceNotReadable(
             f"{self._path} is not a regular file", hint="save its content to a file and upload that"
