@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ossmp_jupyter.transfer.client import OSSClient
     from ossmp_jupyter.transfer.manager import Upload, set_default_connection, upload, uploads
     from ossmp_jupyter.transfer.progress import Progress, State, UploadResult
+    from ossmp_jupyter.transfer.published import verify
 
 __all__ = [
     "Checkpoint",
@@ -43,6 +44,7 @@ __all__ = [
     "set_default_connection",
     "upload",
     "uploads",
+    "verify",
 ]
 
 _HOMES = {
@@ -61,6 +63,7 @@ _HOMES = {
     "set_default_connection": "transfer.manager",
     "upload": "transfer.manager",
     "uploads": "transfer.manager",
+    "verify": "transfer.published",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from ossmp_jupyter.notebook.engine import connection_now
 from ossmp_jupyter.notebook.rows import read_final_line
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.published import newest, receipt_of_address, receipts_of_process
 from ossmp_jupyter.transfer.request import resolve_target
 from ossmp_jupyter.transfer.resume import crc64_of_source
 from ossmp_jupyter.transfer.sources import FileSource
-from ossmp_jupyter.transfer.verify import Check, Published, Verdict, known_receipts
+from ossmp_jupyter.transfer.verify import Check, Published
 from ossmp_jupyter.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def verify(session: Session, args: argparse.Namespace) -> Any:
         checks.append(wait_future(_ask(receipt, args.deep), session.shell))
         if not args.quiet:
             print(checks[-1])
-    bad = [check for check in checks if check.verdict is not Verdict.SAME]
+    bad = [check for check in checks if not check.ok]
     if bad:
         what = str(bad[0].published.address) if len(checks) == 1 else f"{len(bad)} of {len(checks)} objects"
         said = f": {bad[0].words}" if len(bad) == 1 else ""
@@ -55,7 +56,7 @@ def _ask(receipt: Published, deep: bool) -> Future[Check]:
 
 def _receipts(session: Session, items: list[str]) -> list[Published]:
     if not items:
-        found = _of_this_kernel()
+        found = receipts_of_process()
         if not found:
             raise InputError(
                 "this kernel has published nothing yet",
@@ -70,27 +71,15 @@ def _receipts(session: Session, items: list[str]) -> list[Published]:
     return [_known(item) for item in items]
 
 
-def _of_this_kernel() -> list[Published]:
-    results = (handle.result for handle in manager.uploads())
-    return _last(Published.of(result) for result in results if result is not None)
-
-
 def _known(item: str) -> Published:
-    """The newest receipt of an object: this kernel's, or one that a journal of this machine keeps."""
-    connection = connection_now()
-    bucket, key = resolve_target(connection, item, None)
-    known = _last([*known_receipts(connection.identity), *_of_this_kernel()])
-    for receipt in known:
-        if (receipt.bucket, receipt.key) == (bucket, key):
-            return receipt
-    if item.endswith(".ipynb"):
-        raise InputError(
-            f"there is no notebook {item} here, and no receipt of an object of that name",
-            hint=f"the working directory is {os.getcwd()}",
-        )
+    try:
+        return receipt_of_address(item, connection_now())
+    except InputError:
+        if not item.endswith(".ipynb"):
+            raise
     raise InputError(
-        f"no receipt of oss://{bucket}/{key} is known on this machine (they are kept for 30 days)",
-        hint=f"give the file: %oss_verify FILE oss://{bucket}/{key}, or the notebook that uploaded it",
+        f"there is no notebook {item} here, and no receipt of an object of that name",
+        hint=f"the working directory is {os.getcwd()}",
     )
 
 
@@ -127,7 +116,7 @@ def receipts_of_notebook(path: str) -> list[Published]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is no notebook", hint="give a saved .ipynb file") from None
-    found = _last(
+    found = newest(
         receipt for text in texts for line in text.split("\n") if (receipt := read_final_line(line))
     )
     if not found:
@@ -142,8 +131,3 @@ def _texts(content: Any) -> Iterator[str]:
         for output in cell.get("outputs", ()):
             text = output.get("text", "")  # a string, or a list of its lines
             yield text if isinstance(text, str) else "".join(text)
-
-
-def _last(receipts: Iterable[Published]) -> list[Published]:
-    """One receipt for each object, the newest (which comes last)."""
-    return list({receipt.address: receipt for receipt in receipts}.values())

@@ -62,6 +62,11 @@ class Check:
     verdict: Verdict
     words: str
 
+    @property
+    def ok(self) -> bool:
+        """Whether the object is what was published."""
+        return self.verdict is Verdict.SAME
+
     def __str__(self) -> str:
         return f"{self.verdict.value:8}  {self.published.address}  {self.words}"
 

@@ -14,7 +14,8 @@ from ossmp_jupyter.notebook.rows import final_line, read_final_line
 from ossmp_jupyter.notebook.verifying import receipts_of_notebook
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.progress import UploadResult
-from ossmp_jupyter.transfer.verify import Published
+from ossmp_jupyter.transfer.published import verify
+from ossmp_jupyter.transfer.verify import Published, Verdict
 from tests.notebook.conftest import Shell
 
 DATA = bytes(range(256)) * 4000
@@ -163,3 +164,24 @@ def test_what_is_no_notebook(tmp_path: Path, content: str, words: str) -> None:
     path.write_text(content)
     with pytest.raises(InputError, match=words):
         receipts_of_notebook(str(path))
+
+
+def test_in_python_for_a_result_a_receipt_an_address_and_a_handle(published: Shell) -> None:
+    handle = manager.uploads()[-1]
+    assert handle.result is not None
+    for what in (
+        handle.result,
+        Published.of(handle.result),
+        "oss://demo/dir/a  b.bin",
+        "dir/a  b.bin",
+        handle,
+    ):
+        assert verify(what).ok
+    assert "read and computed" in verify(handle, deep=True).words
+    overwrite(DATA[:-1] + b"!")
+    check = verify(handle.result)
+    assert (check.ok, check.verdict) == (False, Verdict.CHANGED)
+    assert str(check).startswith("changed   oss://demo/dir/a  b.bin  its CRC-64 is ")
+    for what, words in (("oss://demo/never", "no receipt of oss://demo/never"), (5, "nothing of type int")):
+        with pytest.raises(InputError, match=words):
+            verify(what)  # type: ignore[arg-type]
