@@ -131,11 +131,12 @@ def _match(upload: OpenUpload, listed: Listed) -> StoredPart:
 
 def _read_list(document: bytes) -> list[Listed]:
     from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
+
+    from ossmp_jupyter.oss.xml import read_tree
 
     malformed = Refused("MalformedXML")
     try:
-        root = fromstring(document)
+        root = read_tree(document)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         raise malformed from None
     if root.tag.rpartition("}")[2] != "CompleteMultipartUpload":

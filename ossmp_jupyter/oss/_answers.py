@@ -32,7 +32,7 @@ from ossmp_jupyter.errors import (
     TransportError,
 )
 from ossmp_jupyter.oss.credentials import Credentials
-from ossmp_jupyter.oss.xml import parse_error
+from ossmp_jupyter.oss.xml import parse_error, read_number
 
 __all__ = ["Asked", "error_of", "not_oss", "server_time"]
 
@@ -312,12 +312,13 @@ def _way_out(asked: Asked, headers: Mapping[str, str]) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait: Retry-After as a number or a date, or OSS's own delay in milliseconds."""
-    delay = headers.get("x-oss-qos-delay-time", "").strip()
-    if delay.isdecimal():
-        return int(delay) / 1000
+    delay = read_number(headers.get("x-oss-qos-delay-time", ""))
+    if delay is not None:
+        return delay / 1000
     text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
+    seconds = read_number(text)
+    if seconds is not None:
+        return float(seconds)
     moment = _http_time(text)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment else None
 

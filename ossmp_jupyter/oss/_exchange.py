@@ -24,6 +24,7 @@ from ossmp_jupyter.errors import (
 )
 from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, not_oss, server_time
 from ossmp_jupyter.oss._failures import transport_errors
+from ossmp_jupyter.oss._heads import bytes_of, required_etag
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.flight import SingleFlight
@@ -91,6 +92,20 @@ class Answer:
         with _concerning(self.what, self.request_id):
             return reader(self.body)
 
+    @property
+    def etag(self) -> str:
+        """The ETag; NotOSS if there is none."""
+        with _concerning(self.what, self.request_id):
+            return required_etag(self.headers, self.what)
+
+    def expect_nothing(self) -> None:
+        """Raise NotOSS if the answer holds something: what came was not OSS's, and nothing may be done."""
+        if self.body.strip():
+            raise NotOSS(
+                f"the answer to {self.what} holds a text, which OSS's never does",
+                hint="check that the endpoint is OSS's own, and that no login page or proxy is in the way",
+            ).concerning(self.what, request_id=self.request_id)
+
 
 class Exchange:
     """Signs, sends, and turns every answer that is not a success into an exception.
@@ -119,13 +134,20 @@ class Exchange:
         OssmpError
             Any of the tree; NotOSS if the answer is longer than ``limit`` bytes.
         """
+        async with self._patient(call):
+            return await self._read(call, limit)
+
+    @asynccontextmanager
+    async def _patient(self, call: Call) -> AsyncIterator[None]:
+        """A time limit for the whole: what comes byte by byte keeps those between bytes quiet for ever."""
+        whole = self._whole(call)
         try:
-            async with asyncio.timeout(self._whole(call)):
-                return await self._read(call, limit)
+            async with asyncio.timeout(whole):
+                yield
         except TimeoutError:
             raise ResponseTimeout(
                 f"{self._host(call)} has not finished its answer to {call.operation} "
-                f"after {format_duration(self._whole(call) or 0)}",
+                f"after {format_duration(whole or 0)}",
                 hint="something on the way lets single bytes through; check endpoint, network and proxy",
             ).concerning(call.what) from None
 
@@ -137,7 +159,8 @@ class Exchange:
         return _PATIENCE * self.connection.timeout if isinstance(call.body, bytes) else None
 
     async def _read(self, call: Call, limit: int) -> Answer:
-        async with self.open(call) as response:
+        response = await self._send(call)
+        try:
             with self.reading(call, response):
                 body = await _read_bounded(response, limit + 1)
                 if len(body) > limit:
@@ -145,8 +168,10 @@ class Exchange:
                         f"{self._host(call)} sent more than {limit} bytes in answer to {call.operation}",
                         hint="check that the endpoint is an OSS endpoint",
                     )
-            name = self._asked(call).request_id(response.headers)
-            return Answer(response.status_code, response.headers, body, call.what, name)
+        finally:
+            await response.aclose()
+        name = self._asked(call).request_id(response.headers)
+        return Answer(response.status_code, response.headers, body, call.what, name)
 
     @contextmanager
     def reading(self, call: Call, response: httpx.Response | None = None) -> Iterator[None]:
@@ -158,11 +183,20 @@ class Exchange:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[httpx.Response]:
         """Send the call; gives the successful answer with its body still unread."""
-        response = await self._send(call)
+        async with self._patient(call):
+            response = await self._send(call)
         try:
             yield response
         finally:
             await response.aclose()
+
+    async def pieces(
+        self, call: Call, response: httpx.Response, byte_range: tuple[int, int] | None
+    ) -> AsyncIterator[bytes]:
+        """The body of an opened answer to GetObject, piece by piece."""
+        with self.reading(call, response):
+            async for piece in bytes_of(response, byte_range):
+                yield piece
 
     async def _send(self, call: Call) -> httpx.Response:
         credentials = await self.connection.credentials.get()

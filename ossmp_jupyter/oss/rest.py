@@ -23,10 +23,9 @@ from ossmp_jupyter.oss._calls import (
     has_callback,
     part_query,
     presigned_url,
-    required_etag,
 )
 from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
-from ossmp_jupyter.oss._heads import ObjectStream, crc_of, etag_of, head_of
+from ossmp_jupyter.oss._heads import ObjectStream, crc_of, etag_of, head_of, required_etag
 from ossmp_jupyter.oss.address import check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.lifecycle import LifecycleRule, read_lifecycle
@@ -128,7 +127,7 @@ class RestClient(ServiceCalls):
         query = part_query(upload_id, part_number)
         check_length("UploadPart", body, length)
         answer = await self._object("UploadPart", "PUT", bucket, key, query, headers, body, length)
-        etag = required_etag(answer, "UploadPart")
+        etag = answer.etag
         return PartResult(part_number, etag, crc_of(answer.headers), answer.request_id)
 
     async def upload_part_copy(
@@ -207,9 +206,8 @@ class RestClient(ServiceCalls):
 
     async def abort_multipart_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Abort an upload and delete its parts; NoSuchUpload if there is none."""
-        await self._object(
-            "AbortMultipartUpload", "DELETE", bucket, key, {"uploadId": check_upload_id(upload_id)}
-        )
+        query = {"uploadId": check_upload_id(upload_id)}
+        (await self._object("AbortMultipartUpload", "DELETE", bucket, key, query)).expect_nothing()
 
     async def list_uploads(
         self,
@@ -245,7 +243,7 @@ class RestClient(ServiceCalls):
                 "part_number_marker", part_number_marker, most=10_000, least=0
             )
         answer = await self._object("ListParts", "GET", bucket, key, query)
-        return answer.parse(read_parts_page)
+        return answer.parse(lambda body: read_parts_page(body, part_number_marker))
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -261,7 +259,7 @@ class RestClient(ServiceCalls):
         """
         check_length("PutObject", body, length)
         answer = await self._object("PutObject", "PUT", bucket, key, _NONE, headers, body, length)
-        etag = required_etag(answer, "PutObject")
+        etag = answer.etag
         callback = callback_answer(answer.body) if has_callback(headers) else None
         version = answer.headers.get("x-oss-version-id")
         return PutResult(etag, crc_of(answer.headers), version, callback, answer.request_id)
@@ -269,13 +267,13 @@ class RestClient(ServiceCalls):
     async def head_object(self, bucket: str, key: str) -> HeadResult:
         """Read an object's headers and metadata."""
         answer = await self._object("HeadObject", "HEAD", bucket, key)
-        required_etag(answer, "HeadObject")
+        _ = answer.etag  # an answer without is none of OSS's
         return head_of(answer.headers)
 
     async def get_object(self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None) -> bytes:
         """Read an object into memory; ``byte_range`` is first and last byte, both included."""
         async with self.stream_object(bucket, key, byte_range=byte_range) as stream:
-            return b"".join([chunk async for chunk in stream])
+            return await stream.read()
 
     @asynccontextmanager
     async def stream_object(
@@ -292,16 +290,13 @@ class RestClient(ServiceCalls):
             headers = {"Range": byte_range_header(byte_range), "x-oss-range-behavior": "standard"}
         call = Call("GetObject", "GET", check_bucket_name(bucket), key, headers=headers)
         async with self._exchange.open(call) as response:
-            yield ObjectStream(head_of(response.headers), self._chunks(call, response))
-
-    async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
-        with self._exchange.reading(call, response):
-            async for chunk in response.aiter_raw():
-                yield chunk
+            with self._exchange.reading(call, response):
+                required_etag(response.headers, "GetObject")
+            yield ObjectStream(head_of(response.headers), self._exchange.pieces(call, response, byte_range))
 
     async def delete_object(self, bucket: str, key: str) -> None:
         """Delete an object; no error if there is none."""
-        await self._object("DeleteObject", "DELETE", bucket, key)
+        (await self._object("DeleteObject", "DELETE", bucket, key)).expect_nothing()
 
     # --- buckets ------------------------------------------------------------------------------
 
@@ -336,11 +331,11 @@ class RestClient(ServiceCalls):
         headers = {"x-oss-acl": acl} if acl else {}
         if body:
             headers |= {"Content-Type": "application/xml", **content_md5(body)}
-        await self._bucket("PutBucket", "PUT", bucket, _NONE, headers, body)
+        (await self._bucket("PutBucket", "PUT", bucket, _NONE, headers, body)).expect_nothing()
 
     async def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket."""
-        await self._bucket("DeleteBucket", "DELETE", bucket, _NONE)
+        (await self._bucket("DeleteBucket", "DELETE", bucket, _NONE)).expect_nothing()
 
     async def get_bucket_lifecycle(self, bucket: str) -> tuple[LifecycleRule, ...]:
         """The bucket's lifecycle rules; none is ``NotFound`` with the code NoSuchLifecycle."""

@@ -7,15 +7,17 @@ document at all is :class:`~ossmp_jupyter.errors.NotOSS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 from xml.etree.ElementTree import ParseError
 from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from ossmp_jupyter.errors import NotOSS
 from ossmp_jupyter.oss.messages import (
@@ -39,14 +41,18 @@ __all__ = [
     "read_complete_request",
     "read_copy_part",
     "read_initiate",
+    "read_number",
     "read_objects_page",
     "read_parts_page",
+    "read_tree",
     "read_uploads_page",
     "unquote_etag",
     "write_bucket_configuration",
     "write_complete_request",
 ]
 
+_MOST_PARTS = 10_000
+_MOST_SIGNS = 100_000  # the longest document of all, Complete's, has 60,000 tags
 MAX_XML_BYTES = 10 * 1024 * 1024
 _NOT_OSS = "check that the endpoint is OSS's own, and that no login page or proxy is in the way"
 
@@ -60,6 +66,17 @@ def unquote_etag(etag: str) -> str:
     ('ABC', 'ABC')
     """
     return etag.strip().removeprefix("W/").strip('"')
+
+
+def read_number(text: str) -> int | None:
+    """A whole number of at most 20 digits, as servers write them; None for anything else.
+
+    Examples
+    --------
+    >>> read_number(" 42 "), read_number("-1"), read_number("9" * 5000)
+    (42, None, None)
+    """
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,20}\s*", text) else None
 
 
 class XmlNode:
@@ -101,13 +118,12 @@ class XmlNode:
 
     def number(self, name: str, default: int = 0) -> int:
         """The child as a number."""
-        text = self.text(name).strip()
-        return int(text) if text.isdecimal() else default
+        found = read_number(self.text(name))
+        return default if found is None else found
 
     def optional_number(self, name: str) -> int | None:
         """The child as a number, None where it is missing."""
-        text = self.text(name).strip()
-        return int(text) if text.isdecimal() else None
+        return read_number(self.text(name))
 
     def flag(self, name: str) -> bool:
         """The child as true or false."""
@@ -122,6 +138,24 @@ class XmlNode:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def read_tree(data: bytes) -> Element:
+    """Parse XML that nobody vouches for: no DTD, nothing but UTF-8, and no more of it than memory bears.
+
+    A tag of three bytes becomes an element of two hundred.
+
+    Raises
+    ------
+    ValueError
+        And what the parser raises, if it is none.
+    """
+    if data.count(b"<") > _MOST_SIGNS or data.count(b'"') + data.count(b"'") > _MOST_SIGNS:
+        raise ValueError("more elements or attributes than any answer of OSS has")
+    parser = DefusedXMLParser(encoding="utf-8", forbid_dtd=True)
+    parser.feed(data)
+    root: Element = parser.close()
+    return root
+
+
 def parse_xml(data: bytes, *roots: str) -> XmlNode:
     """Parse an answer whose root element must be one of ``roots``.
 
@@ -133,7 +167,7 @@ def parse_xml(data: bytes, *roots: str) -> XmlNode:
     if len(data) > MAX_XML_BYTES:
         raise NotOSS("the answer has more than 10 MB of XML, which OSS never sends")
     try:
-        root = fromstring(data, forbid_dtd=True)
+        root = read_tree(data)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise NotOSS(
             f"the answer is not XML, let alone the {roots[0]} that was asked for", hint=_NOT_OSS
@@ -154,7 +188,7 @@ def parse_error(data: bytes) -> dict[str, str] | None:
     >>> parse_error(b"<html>")
     """
     try:
-        root = fromstring(data, forbid_dtd=True)
+        root = read_tree(data)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
         return None
     if XmlNode(root).tag != "Error":
@@ -214,8 +248,14 @@ def _common_prefixes(node: XmlNode) -> tuple[str, ...]:
     return tuple(group.name("Prefix") for group in node.children("CommonPrefixes"))
 
 
-def read_parts_page(data: bytes) -> PartsPage:
-    """Read a ListPartsResult."""
+def read_parts_page(data: bytes, after: int = 0) -> PartsPage:
+    """Read a ListPartsResult with the parts that come after number ``after``.
+
+    Raises
+    ------
+    NotOSS
+        If it is none, or its parts are not in order: so no list of parts is longer than 10,000, or endless.
+    """
     node = parse_xml(data, "ListPartsResult")
     parts = tuple(
         PartInfo(
@@ -227,6 +267,10 @@ def read_parts_page(data: bytes) -> PartsPage:
         )
         for part in node.children("Part")
     )
+    ends = [node.number("NextPartNumberMarker") + 1] if node.flag("IsTruncated") else [_MOST_PARTS + 1]
+    numbers = [after, *(part.part_number for part in parts), *ends]
+    if numbers[-1] > _MOST_PARTS + 1 or any(one >= other for one, other in pairwise(numbers)):
+        raise NotOSS("the answer lists parts that are not in order of their numbers", hint=_NOT_OSS)
     return PartsPage(
         bucket=node.text("Bucket"),
         key=node.name("Key"),

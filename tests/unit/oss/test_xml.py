@@ -132,7 +132,8 @@ def test_objects() -> None:
     [
         b"", b"{}", b"<html><body>Log in</body></html>", b"<ListPartsResult>", b"\xff\xfe", b"<a/>trailing",
         b"<!DOCTYPE x [<!ENTITY a 'b'>]><ListPartsResult/>",
-        b'<?xml version="1.0" encoding="nope"?><ListPartsResult/>',
+        b'<?xml version="1.0" encoding="cp037"?>' + "<ListPartsResult/>".encode("cp037"),
+        b"<ListPartsResult>" + b"<a/>" * 200_000 + b"</ListPartsResult>",
         b"<ListPartsResult>" + b" " * MAX_XML_BYTES + b"</ListPartsResult>",
     ],
 )  # fmt: skip
