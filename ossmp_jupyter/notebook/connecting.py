@@ -32,7 +32,7 @@ def connect(session: Session, args: argparse.Namespace) -> None:
         current = manager.default_connection()
         print(cors_advice([args.cors], bucket=current.bucket if current else None))
         return
-    given = (bucket, args.region, args.endpoint, args.profile, args.ca_file, *_special(args))
+    given = (bucket, args.region, args.endpoint, args.profile, args.ca_file, args.signature, *_special(args))
     if not args.local and (any(given) or manager.default_connection() is None):
         bucket = bucket or session.settings.bucket or None
         args.region = args.region or (None if args.endpoint else session.settings.region or None)
@@ -48,7 +48,7 @@ def connect(session: Session, args: argparse.Namespace) -> None:
             region=args.region,
             bucket=bucket,
             profile=args.profile,
-            signature=args.signature,
+            signature=args.signature or "v4",
             cname=args.cname,
             path_style=True if args.path_style else None,
             internal=args.internal,
@@ -66,8 +66,8 @@ def connect(session: Session, args: argparse.Namespace) -> None:
         print(cors_advice([args.cors], bucket=connection.bucket))
 
 
-def _special(args: argparse.Namespace) -> tuple[bool, bool, bool]:
-    return args.internal, args.accelerate, args.dualstack
+def _special(args: argparse.Namespace) -> tuple[bool, ...]:
+    return args.internal, args.accelerate, args.dualstack, args.cname, args.path_style
 
 
 def _until(keys: Credentials) -> str:
@@ -107,7 +107,7 @@ def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> os
         bucket=bucket or handle.bucket,
         access_key_id=handle.access_key_id,
         access_key_secret=handle.access_key_secret,
-        signature=args.signature,
+        signature=args.signature or "v4",
         identity=handle.identity,
     )
     if bucket and bucket != handle.bucket:

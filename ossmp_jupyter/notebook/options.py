@@ -57,7 +57,7 @@ def _connect() -> MagicParser:
     p.add_argument("--cors", metavar="ORIGIN", nargs="?", const="*",
                    help="print the CORS rule that pages of ORIGIN need to upload by themselves")  # fmt: skip
     p.add_argument("--path-style", action="store_true", help="write the bucket into the path, not the host")
-    p.add_argument("--signature", choices=("v1", "v4"), default="v4", help="signature version (v4)")
+    p.add_argument("--signature", choices=("v1", "v4"), help="signature version (v4)")
     p.add_argument("--local", action="store_true", help="use the embedded OSS; needs no account")
     p.add_argument("--root", metavar="DIR", help="where the embedded OSS keeps its objects")
     p.add_argument("--bandwidth", metavar="B/s", help="make the embedded OSS as slow as a line, e.g. 20MB/s")

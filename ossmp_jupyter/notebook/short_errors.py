@@ -76,7 +76,7 @@ def _own_lines(shell: InteractiveShell, trace: TracebackType | None) -> list[str
     """Where in cells and files of the user's an error came by."""
     lines: list[str] = []
     for frame in traceback.extract_tb(trace):
-        if frame.filename.startswith(_not_the_users()) or frame.filename.startswith("<frozen"):
+        if frame.filename.startswith((*_not_the_users(), "<frozen", "<string>")):
             continue
         known = getattr(shell.compile, "format_code_name", lambda _: None)(frame.filename)
         where = " ".join(known) if known else f"File {frame.filename}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import warnings
 from collections.abc import Mapping
@@ -226,6 +227,11 @@ def _ca_file(path: str | os.PathLike[str] | None) -> str | None:
     full = os.path.abspath(os.path.expanduser(os.fspath(path)))
     if not os.path.isfile(full):
         raise InputError(f"there is no file {full}", hint="name a PEM file with the authorities to trust")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(full)
+    except OSError as error:
+        why = "holds no certificate" if isinstance(error, ssl.SSLError) else "cannot be read"
+        raise InputError(f"{full} {why}", hint="name a PEM file with the authorities to trust") from None
     return full
 
 

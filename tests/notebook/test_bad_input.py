@@ -52,6 +52,53 @@ LOCAL = [
     ("%oss_wait nosuch", errors.InputError, ["'nosuch'"]),
     ("%oss_abort", UsageError, ["ID"]),
     ("%oss_head nosuch", errors.NoSuchKey, ["nosuch"]),
+    ("%oss_upload '' k", errors.InputError, ["the path is empty"]),
+    ("%oss_upload a.bin ''", errors.InputError, ["target is empty", "oss://bucket/key"]),
+    ("%oss_upload a.bin s3://demo/k", errors.InputError, ["s3://", "oss://bucket/key"]),
+    ("%oss_upload a.bin https://demo.example.com/k", errors.InputError, ["https://", "oss://bucket/key"]),
+    ("%oss_upload a.bin {broken}", errors.InputError, ["line break", "strip()"]),
+    ("%oss_upload a.bin oss:///k", errors.InputError, ["bucket name"]),
+    ("%oss_upload /dev/null k", errors.SourceNotReadable, ["not a regular file"]),
+    ("%oss_upload pipe k", errors.SourceNotReadable, ["not a regular file", "save its content"]),
+    ("%oss_upload a.bin k --part-size 0", errors.InputError, ["0 bytes", "100 KiB"]),
+    ("%oss_upload a.bin k --part-size 10KB", errors.InputError, ["10,000 bytes", "100 KiB"]),
+    ("%oss_upload a.bin k --part-size 1x", errors.InputError, ["'1x'", "8MiB"]),
+    ("%oss_upload a.bin k --parallel 1000", errors.InputError, ["1000", "1 to 64"]),
+    ("%oss_upload a.bin k --parallel two", errors.InputError, ["'two'", "1 to 64"]),
+    ("%oss_upload a.bin k --timeout long", errors.InputError, ["'long'", "seconds"]),
+    ("%oss_upload a.bin k --traffic-limit slow", errors.InputError, ["'slow'", "bits per second"]),
+    ("%oss_upload a.bin k --meta own_er=me", errors.InputError, ["'own_er'", "hyphens"]),
+    ("%oss_upload a.bin k --meta 数据=me", errors.InputError, ["'数据'", "letters"]),
+    ("%oss_upload a.bin k --mime nonsense", errors.InputError, ["'nonsense'", "text/csv"]),
+    ("%oss_upload a.bin k --header 'X-Odd: 1'", errors.InputError, ["'X-Odd'", "meta"]),
+    ("%oss_upload a.bin k --encryption ROT13", errors.InputError, ["'ROT13'", "AES256"]),
+    ("%oss_upload a.bin k --kms-key-id x", errors.InputError, ["KMS"]),
+    ("%oss_upload a.bin k --tag a", errors.InputError, ["--tag", "K=V"]),
+    ("%oss_upload a.bin k --callback nothing", errors.InputError, ["callback has no url"]),
+    ("%oss_upload a.bin k -x", UsageError, ["unknown option -x", "shows all options"]),
+    ("%oss_upload a.bin {nothing_at_all} k", UsageError, ["nothing_at_all"]),
+    ("%oss_verify nosuch", errors.InputError, ["no receipt", "%oss_verify FILE"]),
+    ("%oss_verify nosuch.ipynb", errors.InputError, ["no notebook nosuch.ipynb", "working directory"]),
+    ("%oss_uploads --abort-older soon", errors.InputError, ["'soon'", "7d"]),
+    ("%oss_uploads --yes", errors.InputError, ["--abort-older"]),
+    ("%oss_head", UsageError, ["KEY"]),
+    ("%oss_pick", errors.InputError, ["no page", "%oss_upload FILE"]),
+    ("%oss_connect oss://Bad_Bucket", errors.InputError, ["Bad_Bucket", "3 to 63"]),
+    ("%oss_connect --region 'cn hangzhou'", errors.InputError, ["'cn hangzhou'", "cn-hangzhou"]),
+    ("%oss_connect --endpoint http://host/path", errors.InputError, ["path", "scheme and host"]),
+    ("%oss_connect --endpoint ftp://host", errors.InputError, ["'ftp'", "https"]),
+    (
+        "%oss_connect --region cn-beijing --endpoint oss-cn-hangzhou.aliyuncs.com",
+        errors.InputError,
+        ["agree"],
+    ),
+    ("%oss_connect --endpoint b.oss-cn-hangzhou.aliyuncs.com", errors.InputError, ["b as the bucket"]),
+    ("%oss_connect --ca-file a.bin", errors.InputError, ["holds no certificate", "PEM"]),
+    ("%oss_connect --ca-file nosuch.pem", errors.InputError, ["nosuch.pem", "PEM"]),
+    ("%oss_connect --signature v5", UsageError, ["v5", "v4"]),
+    ("%oss_connect --internal --accelerate", UsageError, ["not allowed with"]),
+    ("%oss_connect --endpoint 127.0.0.1 --cname --path-style", errors.InputError, ["exclude each other"]),
+    ("%oss_connect demo extra", UsageError, ["'extra'"]),
     ("%oss_connect oss://demo/key", errors.InputError, ["names an object"]),
     ("%oss_connect --root somewhere", errors.InputError, ["--local"]),
     ("%oss_connect --local --region r", errors.InputError, ["exclude each other"]),
@@ -64,7 +111,8 @@ def test_what_can_be_known_here(
 ) -> None:
     (folder / "a.bin").write_bytes(os.urandom(200_000))
     (folder / "b.bin").write_bytes(os.urandom(200_000))
-    connected.ip.user_ns["number"] = 7
+    os.mkfifo(folder / "pipe")
+    connected.ip.user_ns.update(number=7, nothing={}, broken="name\n")
     before = oss.snapshot()
     error = connected.fails(cell)
     assert isinstance(error, kind), repr(error)
@@ -91,6 +139,35 @@ def test_no_such_bucket(connected: Shell, oss: LocalOSS, folder: Path) -> None:
     assert isinstance(error, errors.NoSuchBucket)
     assert "never-made" in str(error)
     assert oss.snapshot()["uploads"] == []
+
+
+def test_several_beginnings_of_one_id(connected: Shell, folder: Path) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(1000))
+    connected.run("%oss_upload a.bin one -q\n%oss_upload a.bin two -q")
+    error = connected.fails("%oss_parts u")
+    assert isinstance(error, errors.InputError)
+    assert "'u' is the beginning of" in str(error) and "give more of the ID" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("AccessDenied", errors.AccessDenied, ["InitiateMultipartUpload", "oss://demo/k", "permission"]),
+        ("UserDisable", errors.ServerError, ["UserDisable"]),
+        ("InvalidBucketName", errors.ServerError, ["InvalidBucketName"]),
+    ],
+)
+def test_what_the_service_refuses(
+    connected: Shell, oss: LocalOSS, folder: Path, code: str, kind: type[Exception], words: list[str]
+) -> None:
+    (folder / "a.bin").write_bytes(os.urandom(200_000))
+    oss.set_faults([{"operation": "InitiateMultipartUpload", "kind": "error", "status": 403, "code": code,
+                     "times": None}])  # fmt: skip
+    error = connected.fails("%oss_upload a.bin k --ui none")
+    assert isinstance(error, kind), repr(error)
+    assert all(word in str(error) for word in words), str(error)
+    said = connected.text()
+    assert "request ID" in said and len(said.splitlines()) <= 3, said
 
 
 def test_wrong_keys(shell: Shell, oss: LocalOSS, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,3 +213,6 @@ def test_ca_files_are_read_from_the_home_directory(
     (tmp_path / "ca.pem").write_bytes(authority.file.read_bytes())
     made = connect(region=HZ, access_key_id="a", access_key_secret="s", ca_file="~/ca.pem", environ={})
     assert made.ca_file == str(tmp_path / "ca.pem")
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(InputError, match=r"ca\.pem holds no certificate; name a PEM file"):
+        connect(region=HZ, access_key_id="a", access_key_secret="s", ca_file="~/ca.pem", environ={})
