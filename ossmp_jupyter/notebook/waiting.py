@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ossmp_jupyter.notebook.pump import Interrupts, open_pump
 from ossmp_jupyter.notebook.text import Reporter
+from ossmp_jupyter.transfer.progress import State
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -119,7 +120,11 @@ def _pause(handles: Sequence[Upload]) -> None:
     for handle in handles:
         if handle.future.done():
             continue
+        published = handle.state in (State.COMPLETING, State.VERIFYING)
         handle.pause()
+        if published:
+            print(f"stopped waiting while {handle.address} is being published: run this cell again to see it")
+            continue
         kept = f" ({handle.upload_id})" if handle.upload_id else ""
         print(
             f"paused {handle.name} → {handle.address}{kept}: run this cell again, or %oss_resume {handle.id}"

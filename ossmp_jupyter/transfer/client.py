@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.oss.veil import veil_named
 from ossmp_jupyter.transfer.callbacks import ProgressCallback
 from ossmp_jupyter.transfer.calls import ClientCalls
 from ossmp_jupyter.transfer.defaults import current_connection
-from ossmp_jupyter.transfer.lanes import make_http_client
+from ossmp_jupyter.transfer.lanes import HttpClient, make_http_client
 from ossmp_jupyter.transfer.progress import UploadResult
 from ossmp_jupyter.transfer.request import CheckpointChoice, check_timeout, prepare_request
 from ossmp_jupyter.transfer.upload import UploadTask
@@ -79,7 +77,7 @@ class OSSClient(ClientCalls):
         if verify is True and connection.ca_file is not None:
             verify = connection.ca_file
         self.connection = connection
-        self._http: httpx.AsyncClient = make_http_client(connection, verify=verify, trust_env=trust_env)
+        self._http: HttpClient = make_http_client(connection, verify=verify, trust_env=trust_env)
         self._rest = RestClient(connection, self._http)
 
     async def __aenter__(self) -> Self:
@@ -93,6 +91,10 @@ class OSSClient(ClientCalls):
     async def aclose(self) -> None:
         """Close all connections and end all lanes."""
         await self._http.aclose()
+
+    async def close_idle(self) -> None:
+        """Close what carries nothing now; the next call opens new connections."""
+        await self._http.close_idle()
 
     def __repr__(self) -> str:
         return f"OSSClient({getattr(self, 'connection', '?')!r})"

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from ossmp_jupyter.errors import (
     CredentialsError,
     CredentialsExpired,
+    NotFound,
     ObjectReplaced,
     OssmpError,
 )
-from ossmp_jupyter.oss.connection import Connection
-from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.messages import HeadResult, InitiateResult
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer import lost, past
@@ -30,9 +29,9 @@ from ossmp_jupyter.transfer.journal import Header, Journal, Receipt, Record
 from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.plan import Plan, StreamPlan
 from ossmp_jupyter.transfer.progress import State, UploadResult
+from ossmp_jupyter.transfer.renewal import Renewal
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.retry import CONTROL, AdaptiveLimit, Clock, Retrier, RetryPolicy
-from ossmp_jupyter.units import format_duration
 
 __all__ = ["UploadCore"]
 
@@ -40,12 +39,9 @@ T = TypeVar("T")
 
 _LAST_WORD = 5.0
 """Seconds to wait for the answer to an Initiate that is not wanted any more."""
-_CREDENTIALS_POLL = 5.0
-_CREDENTIALS_WAIT = 1800.0
-"""Seconds: how often to look for new credentials, and for how long."""
 
 
-class UploadCore(ABC):
+class UploadCore(Renewal, ABC):
     """The steps that all kinds of uploads share, and what they share it with.
 
     Parameters
@@ -70,22 +66,16 @@ class UploadCore(ABC):
     ) -> None:
         self.request = request
         self.upload_id: str | None = None
-        self.problem: str | None = None
         self.board = PartBoard(request.found.size)
         self.gate = Gate()
         self.callbacks: CallbackRunner | None = None
-        self._rest = rest
-        self._tell_state = enter
-        self._state = State.QUEUED
         self._source = request.source
         self._journal = Journal(request.journal)
         self._limit = AdaptiveLimit(request.parallel, request.ceiling)
-        self._retrier = Retrier(policy, clock=clock, on_retry=self._note_retry, limit=self._limit)
-        self._retrier.on_credentials = self._need_credentials
-        self._renewed = asyncio.Event()
-        self._waiting: asyncio.Task[None] | None = None
-        self._aborting = False
+        retrier = Retrier(policy, clock=clock, on_retry=self._note_retry, limit=self._limit)
+        super().__init__(rest, retrier, enter)
         self._lost: list[float] = []
+        self._unproved: outcomes.Expected | None = None
         self._started = time.monotonic()
 
     def checkpoint(self) -> Checkpoint | None:
@@ -110,8 +100,7 @@ class UploadCore(ABC):
 
     def close(self) -> None:
         """Let go of source and journal."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._stop_waiting()
         self._source.close()
         self._journal.close()
 
@@ -122,21 +111,16 @@ class UploadCore(ABC):
         else:
             self._journal.remove()
 
-    def renew(self, connection: Connection) -> None:
-        """Go on with the credentials of another connection to the same service."""
-        self._rest.use(dataclasses.replace(connection, timeout=self._rest.connection.timeout))
-        self._renewed.set()
-
     @abstractmethod
     async def live(self) -> UploadResult:
         """Go through all the steps."""
 
-    def _enter(self, state: State) -> None:
-        self._state = state
-        self._tell_state(state)
-
     async def _initiate(self, plan: Plan | StreamPlan) -> None:
-        self._enter(State.INITIATING)
+        await self._steady(State.INITIATING, lambda: self._initiate_now(plan))
+
+    async def _initiate_now(self, plan: Plan | StreamPlan) -> None:
+        if self.upload_id is not None:
+            return  # the answer came when a pause had begun
         call = asyncio.ensure_future(
             self._control("InitiateMultipartUpload", lambda: self._initiate_once(plan.part_size))
         )
@@ -205,24 +189,47 @@ class UploadCore(ABC):
         finally:
             self.board.flight.pop(number, None)
 
+    async def _steady(
+        self,
+        state: State,
+        make: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        grace: float = 0.0,
+        paused_too: bool = False,
+    ) -> T:
+        """Run a step that may be repeated: a pause ends it after ``grace`` seconds, and it begins anew.
+
+        ``paused_too``: its first try is made even where a pause has begun before.
+        """
+        while True:
+            if not paused_too:
+                await self._pass_gate()
+            paused_too = False
+            self._enter(state)
+            ended = await self.gate.attempt(make(), lambda: 0.0 if self._state is State.WAITING else grace)
+            self._stop_waiting()
+            if ended is not None:
+                return ended[0]
+
+    async def _pass_gate(self) -> None:
+        if not self.gate.is_open:
+            self._enter(State.PAUSED)
+            await self.gate.wait_open()
+
     async def _run_behind_gate(
         self, left: Callable[[], bool], make: Callable[[], Iterable[Coroutine[Any, Any, None]]]
     ) -> None:
         """Run work while something is left; a closed gate stops it, an open one lets it begin anew."""
         while left():
-            if not self.gate.is_open:
-                self._enter(State.PAUSED)
-                await self.gate.wait_open()
+            await self._pass_gate()
             self.board.rest_meter()
             self._enter(State.UPLOADING)
             await self.gate.run(make())
+            self._stop_waiting()
 
     async def _send_body(self, number: int, body: PartBody) -> None:
         """Send one part until the server has confirmed it."""
-        request, upload_id = self.request, self.upload_id
-        assert upload_id is not None
-
-        tries = 0
+        request, upload_id, tries = self.request, self._id(), 0
 
         async def send() -> None:
             nonlocal tries
@@ -242,36 +249,51 @@ class UploadCore(ABC):
             self.board.retried.add(number)
 
     async def _complete(self) -> UploadResult:
-        request, upload_id = self.request, self.upload_id
-        assert upload_id is not None
-        self._enter(State.COMPLETING)
-        sent = self.board.parts_in_order()
-        parts = await outcomes.stored_parts(self._rest, request, upload_id, sent, self._retrier)
-        expected = outcomes.expected_of(request.bucket, request.key, parts)
-        headers = request.options.for_complete()
         repeated = False
         while True:
             try:
-                done = await outcomes.complete(self._rest, upload_id, expected, headers, self._retrier)
+                # Half done is worse than late: a pause gives it some seconds.
+                expected, done = await self._steady(State.COMPLETING, self._publish, grace=_LAST_WORD)
                 return await self._verify(expected, done)
-            except (CredentialsError, CredentialsExpired) as error:
-                await self._need_credentials(error)
             except ObjectReplaced:
                 # Complete was answered with success; if the upload is still there, nothing was done.
-                if repeated or not await outcomes.is_open(self._rest, upload_id, expected, self._retrier):
+                assert self._unproved is not None
+                if repeated or not await outcomes.is_open(
+                    self._rest, self._id(), self._unproved, self._retrier
+                ):
                     raise
                 repeated = True
-                self._enter(State.COMPLETING)
+
+    async def _publish(self) -> tuple[outcomes.Expected, outcomes.Outcome]:
+        request, sent = self.request, self.board.parts_in_order()
+        parts = await outcomes.stored_parts(self._rest, request, self._id(), sent, self._retrier)
+        self._unproved = expected = outcomes.expected_of(request.bucket, request.key, parts)
+        headers = request.options.for_complete()
+        while True:
+            try:
+                return expected, await outcomes.complete(
+                    self._rest, self._id(), expected, headers, self._retrier
+                )
+            except (CredentialsError, CredentialsExpired) as error:
+                await self._need_credentials(error)
 
     async def _verify(self, expected: outcomes.Expected, done: outcomes.Outcome) -> UploadResult:
-        self._enter(State.VERIFYING)
-        verified, head = await outcomes.verify(self._rest, expected, done, self._retrier)
+        self._unproved = expected
+        verified, head = await self._steady(
+            State.VERIFYING,
+            lambda: outcomes.verify(self._rest, expected, done, self._retrier),
+            grace=_LAST_WORD,
+            paused_too=True,
+        )
         etag = head.etag if head is not None else done.etag
         if self.upload_id is None:  # by PutObject: nothing was noted before
             self._journal.begin(self._header("", max(expected.size, 1)))
         receipt = past.receipt_of(head, expected.size, expected.crc64, etag, time.time())
         self._journal.finish(receipt)
-        await self._settle(head, self._header(self.upload_id or "", self._plan().part_size), receipt)
+        header = self._header(self.upload_id or "", self._plan().part_size)
+        await self._steady(
+            State.VERIFYING, lambda: self._settle(head, header, receipt), grace=_LAST_WORD, paused_too=True
+        )
         return self._result(etag, expected.crc64, verified, done)
 
     def _result(
@@ -322,6 +344,24 @@ class UploadCore(ABC):
             raise
         self.forget_journal()
 
+    async def published_after_all(self) -> UploadResult | None:
+        """After an abort: the result, if a Complete that a pause cut off was carried out after all."""
+        expected = self._unproved
+        if expected is None:
+            return None
+        try:
+            head = await self._control(
+                "HeadObject", lambda: self._rest.head_object(expected.bucket, expected.key)
+            )
+        except NotFound:
+            return None
+        if not expected.is_met_by(head):
+            return None
+        if self.upload_id is not None:
+            self._journal.begin(self._header(self.upload_id, self._plan().part_size))
+        self.gate.open()
+        return await self._verify(expected, outcomes.Outcome(head.etag, head.crc64, head.version_id))
+
     async def abort_what_is_left(self) -> None:
         """Abort after the end, unless another run goes on with it by now.
 
@@ -340,7 +380,10 @@ class UploadCore(ABC):
         """Drop an earlier run's upload, because a fresh one was asked for."""
         if record.receipt is None:
             request, upload_id = self.request, record.header.upload_id
-            await past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier)
+            await self._steady(
+                self._state,
+                lambda: past.abort_upload(self._rest, request.bucket, request.key, upload_id, self._retrier),
+            )
         self.forget_journal()
 
     async def _control(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -363,59 +406,10 @@ class UploadCore(ABC):
     def _header(self, upload_id: str, part_size: int) -> Header:
         return past.header_of(self.request, self.board.size, upload_id, part_size, time.time(), self._lost)
 
+    def _id(self) -> str:
+        assert self.upload_id is not None
+        return self.upload_id
+
     def _plan(self) -> Plan | StreamPlan:
         assert self.board.plan is not None
         return self.board.plan
-
-    # ------------------------------------------------------------------ credentials that have expired
-    async def _need_credentials(self, error: OssmpError) -> None:
-        """Wait for new credentials; all requests of the upload share one wait.
-
-        Who aborts is waiting for an answer: the provider is asked once.
-        """
-        if self._aborting:
-            used = await self._credentials()
-            if await self._credentials(refresh=True) in (None, used):
-                raise error
-            return
-        if self._waiting is None or self._waiting.done():
-            self._waiting = asyncio.ensure_future(self._wait_for_credentials(error))
-        await asyncio.shield(self._waiting)
-
-    async def _wait_for_credentials(self, error: OssmpError) -> None:
-        before, self.problem = self._state, str(error)
-        used = await self._credentials()
-        self._renewed.clear()
-        self._enter(State.WAITING)
-        deadline = self._retrier.clock.now() + _CREDENTIALS_WAIT
-        while self._retrier.clock.now() < deadline:
-            await self._renewed_or(_CREDENTIALS_POLL)
-            if self._renewed.is_set() or await self._credentials(refresh=True) not in (None, used):
-                if self._state is State.WAITING:
-                    self._enter(before)
-                return
-        error.hint = (
-            f"no new credentials came within {format_duration(_CREDENTIALS_WAIT)}; "
-            "connect again with %oss_connect and run the upload again: it goes on where it was"
-        )
-        error.retryable = False
-        if self._state is State.WAITING:
-            self._enter(before)
-        raise error
-
-    async def _renewed_or(self, seconds: float) -> None:
-        """Return when :meth:`renew` was called, or after so many seconds."""
-        waits = [
-            asyncio.ensure_future(wait) for wait in (self._renewed.wait(), self._retrier.clock.sleep(seconds))
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _credentials(self, *, refresh: bool = False) -> Credentials | None:
-        provider = self._rest.connection.credentials
-        with contextlib.suppress(OssmpError):
-            return await (provider.refresh() if refresh else provider.get())
-        return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 __all__ = ["Gate"]
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -56,3 +58,25 @@ class Gate:
             for task in (*workers, shut):
                 task.cancel()
             await asyncio.gather(*workers, shut, return_exceptions=True)
+
+    async def attempt(
+        self, work: Coroutine[Any, Any, T], grace: Callable[[], float] = lambda: 0.0
+    ) -> tuple[T] | None:
+        """Run one coroutine; None if the gate closed first, and it was cancelled and awaited.
+
+        Parameters
+        ----------
+        grace : callable
+            Asked when the gate closes: how many seconds the work has left.
+        """
+        task = asyncio.ensure_future(work)
+        shut: asyncio.Task[Any] = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait({task, shut}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and (seconds := grace()) > 0:
+                await asyncio.wait({task}, timeout=seconds)
+        finally:
+            task.cancel()
+            shut.cancel()
+            await asyncio.gather(task, shut, return_exceptions=True)
+        return None if task.cancelled() else (task.result(),)

@@ -80,13 +80,14 @@ class Upload:
         request: UploadRequest,
         handle_id: str,
         timeout: float | None,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = handle_id
         self.request = request
         self.started_at = time.time()
         self._run = run
         self._client = client
-        self._task = UploadTask(client.rest_with(timeout), request)
+        self._task = UploadTask(client.rest_with(timeout), request, at_rest=at_rest)
         self.future: cf.Future[UploadResult] = run(self._task.run())
 
     def __repr__(self) -> str:
@@ -150,7 +151,10 @@ class Upload:
 
     # ------------------------------------------------------------------ steering it
     def pause(self) -> None:
-        """Stop sending and keep everything; returns at once."""
+        """Stop and keep everything; returns at once.
+
+        An upload that is being completed has five seconds to end well.
+        """
         self._tell(self._task.pause)
 
     def resume(self) -> None:

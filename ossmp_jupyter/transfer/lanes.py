@@ -25,11 +25,12 @@ from ossmp_jupyter.transfer.exchange import Address, Origin, PartRequest, Timeou
 from ossmp_jupyter.transfer.lane_body import CHUNK, PartBody, RangeReader
 from ossmp_jupyter.transfer.lane_worker import Lane
 from ossmp_jupyter.transfer.proxy import ProxiedTransport, environment_proxy
+from ossmp_jupyter.transfer.routes import Route
 
 if TYPE_CHECKING:
     from ossmp_jupyter.oss.connection import Connection
 
-__all__ = ["LaneTransport", "PartBody", "RangeReader", "make_http_client"]
+__all__ = ["HttpClient", "LaneTransport", "PartBody", "RangeReader", "make_http_client"]
 
 _ADDRESS_TTL = 30.0  # seconds that a resolved name is used by all lanes
 _JOIN = 10.0  # seconds to wait for a lane's end; it needs milliseconds unless a source blocks
@@ -81,7 +82,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         self._lanes: list[Lane] = []
         self._idle: list[Lane] = []
         self._waiters: collections.deque[asyncio.Future[Lane | None]] = collections.deque()
-        self._routes: dict[_Key, httpx.AsyncBaseTransport] = {}
+        self._routes: dict[_Key, Route] = {}
         self._proxied: dict[_Key, bool] = {}
         self._addresses: dict[_Key, tuple[float, list[Address]]] = {}
         self._pid = os.getpid()
@@ -130,19 +131,29 @@ class LaneTransport(httpx.AsyncBaseTransport):
         if lanes:
             await asyncio.to_thread(_join, lanes)
 
+    async def close_idle(self) -> None:
+        """End the lanes and close the connections that carry nothing now; the next request makes new ones."""
+        idle, self._idle = self._idle, []
+        _stop(idle)
+        self._lanes[:] = [lane for lane in self._lanes if lane not in idle]
+        resting = [key for key, route in self._routes.items() if route.is_idle]
+        for route in [self._routes.pop(key) for key in resting]:
+            await route.aclose()
+
     # ---- ordinary requests
 
-    def _route(self, key: _Key) -> httpx.AsyncBaseTransport:
+    def _route(self, key: _Key) -> Route:
         if key not in self._routes:
             scheme, host, _ = key
             proxy = environment_proxy(scheme, host) if self._trust_env else None
             self._proxied[key] = proxy is not None
             verify = self._tls() if scheme == "https" or (proxy or "").startswith("https") else _no_tls()
             limits = httpx.Limits(max_connections=self._max_lanes, max_keepalive_connections=20)
-            if proxy is None:
-                self._routes[key] = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
-            else:
-                self._routes[key] = ProxiedTransport(proxy, scheme, host, verify=verify, limits=limits)
+            self._routes[key] = Route(
+                httpx.AsyncHTTPTransport(verify=verify, limits=limits)
+                if proxy is None
+                else ProxiedTransport(proxy, scheme, host, verify=verify, limits=limits)
+            )
         return self._routes[key]
 
     def _tls(self) -> ssl.SSLContext:
@@ -251,7 +262,7 @@ class LaneTransport(httpx.AsyncBaseTransport):
         self._idle.append(lane)
 
 
-class _Client(httpx.AsyncClient):
+class HttpClient(httpx.AsyncClient):
     """The ordinary client, with a short way for parts.
 
     Cookies, redirects, event hooks and log lines take a third of a millisecond of Python per request, during
@@ -263,7 +274,12 @@ class _Client(httpx.AsyncClient):
         super().__init__(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
         self._lanes = transport
 
+    async def close_idle(self) -> None:
+        """Close what carries nothing now."""
+        await self._lanes.close_idle()
+
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        """Send a request; a part goes straight to its lane."""
         if not isinstance(request.stream, PartBody):
             return await super().send(request, stream=stream, **options)
         try:
@@ -286,7 +302,7 @@ def make_http_client(
     chunk: int = CHUNK,
     verify: bool | str | ssl.SSLContext = True,
     trust_env: bool = True,
-) -> httpx.AsyncClient:
+) -> HttpClient:
     """Build the one HTTP client: lanes for parts, no redirects, the time-outs of ``connection``.
 
     Parameters
@@ -311,7 +327,7 @@ def make_http_client(
     if connect_timeout is None:
         connect_timeout = 10.0 if connection is None else connection.connect_timeout
     transport = LaneTransport(max_lanes=max_lanes, chunk=chunk, verify=verify, trust_env=trust_env)
-    return _Client(transport, httpx.Timeout(timeout, connect=connect_timeout, pool=None))
+    return HttpClient(transport, httpx.Timeout(timeout, connect=connect_timeout, pool=None))
 
 
 def _key_of(url: httpx.URL) -> _Key:

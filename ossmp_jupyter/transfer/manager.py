@@ -24,6 +24,7 @@ from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.defaults import current_connection, default_connection
 from ossmp_jupyter.transfer.handle import Upload
 from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
+from ossmp_jupyter.transfer.upload import RESTING
 
 __all__ = [
     "Engine",
@@ -38,6 +39,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_LINGER = 1.0
+"""Seconds for which connections are kept when all uploads rest."""
 _EXIT = 1.0
 """Seconds at interpreter exit; Jupyter kills a kernel 2.5 s after it asked for its end."""
 
@@ -52,6 +55,8 @@ class Engine:
         self._clients: list[OSSClient] = []
         self._uploads: list[Upload] = []
         self._lock = threading.RLock()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._count = 0
         self._thread.start()
 
@@ -63,7 +68,9 @@ class Engine:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> cf.Future[T]:
         """Run a coroutine on the engine's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        future.add_done_callback(self._ended)
+        return future
 
     def client(self, connection: Connection) -> OSSClient:
         """Return the one client for a connection."""
@@ -105,7 +112,8 @@ class Engine:
                 # taken up by content, from its journal.
                 live.release()
             self._count += 1
-            handle = Upload(self.run, self.client(request.connection), request, f"u{self._count}", timeout)
+            client, name = self.client(request.connection), f"u{self._count}"
+            handle = Upload(self.run, client, request, name, timeout, self._at_rest)
             self._uploads.append(handle)
             return handle
 
@@ -114,6 +122,23 @@ class Engine:
             if not handle.future.done() and handle.request.fingerprint == request.fingerprint:
                 return handle
         return None
+
+    def _ended(self, future: cf.Future[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._at_rest)
+
+    def _at_rest(self) -> None:
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_LINGER, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Keep no connection and no lane while no upload needs one."""
+        self._sweep = None
+        if all(handle.state in RESTING for handle in self.uploads()):
+            for client in self._clients:
+                closing = self.loop.create_task(client.close_idle())
+                self._closing.add(closing)  # the loop itself holds tasks weakly
+                closing.add_done_callback(self._closing.discard)
 
     def forget(self, handle: Upload) -> None:
         """Drop an ended upload from the list."""

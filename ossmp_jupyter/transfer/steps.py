@@ -18,7 +18,7 @@ from ossmp_jupyter.transfer.journal import Record
 from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.plan import MAX_PARTS, PartRange, Plan, make_plan
 from ossmp_jupyter.transfer.progress import State, UploadResult
-from ossmp_jupyter.transfer.resume import agree, crc64_of_source, fetch_parts
+from ossmp_jupyter.transfer.resume import Agreement, agree, crc64_of_source, fetch_parts
 
 __all__ = ["UploadSteps"]
 
@@ -35,13 +35,15 @@ class UploadSteps(UploadCore):
         if record is not None and request.fresh:
             await self._forget(record)
             record = None
-        if record is not None:
-            self._enter(State.HASHING)
-            if record.receipt is None:
-                self.upload_id = record.header.upload_id or None  # what an abort from now on is about
-            published = await past.already_published(self._rest, request, record, self._retrier)
+        if (known := record) is not None:
+            if known.receipt is None:
+                self.upload_id = known.header.upload_id or None  # what an abort from now on is about
+            published = await self._steady(
+                State.HASHING,
+                lambda: past.already_published(self._rest, request, known, self._retrier),
+            )
             if published is not None:
-                return await self._report_published(record, *published)
+                return await self._report_published(known, *published)
         plan = make_plan(size, part_size=request.part_size, parallel=request.parallel, simple=request.simple)
         if plan.simple:
             if record is not None:
@@ -71,9 +73,12 @@ class UploadSteps(UploadCore):
         self._call_back(None)
         body = PartBody(self._source, 0, board.size)
         done: list[outcomes.Outcome] = []
+        tries = 0
 
         async def put() -> None:
-            again = self._retrier.retries > 0
+            nonlocal tries
+            tries += 1
+            again = tries > 1
             done.append(
                 await self._exchange(1, body, lambda: outcomes.put(self._rest, request, body, repeated=again))
             )
@@ -113,13 +118,15 @@ class UploadSteps(UploadCore):
         return True
 
     async def _agree(self, plan: Plan, known: dict[int, CheckpointPart]) -> dict[int, CheckpointPart]:
-        request, upload_id = self.request, self.upload_id
-        assert upload_id is not None
-        self._enter(State.HASHING)
-        stored = await self._control(
-            "ListParts", lambda: fetch_parts(self._rest, request.bucket, request.key, upload_id)
-        )
-        return dict((await agree(stored, self._source, plan, known)).kept)
+        request = self.request
+
+        async def look() -> Agreement:
+            stored = await self._control(
+                "ListParts", lambda: fetch_parts(self._rest, request.bucket, request.key, self._id())
+            )
+            return await agree(stored, self._source, plan, known)
+
+        return dict((await self._steady(State.HASHING, look)).kept)
 
     async def _send_parts(self) -> None:
         board, limit = self.board, self._limit
@@ -157,10 +164,11 @@ class UploadSteps(UploadCore):
         """Nothing is completed unless the source is what was sent, by identity or else by content."""
         if await asyncio.to_thread(self._source.unchanged):
             return
-        self._enter(State.HASHING)
         found = await asyncio.to_thread(self._source.open)
         sent = outcomes.expected_of(self.request.bucket, self.request.key, self.board.parts_in_order())
-        if found.size != sent.size or await crc64_of_source(self._source, found.size) != sent.crc64:
+        if found.size != sent.size or sent.crc64 != await self._steady(
+            State.HASHING, lambda: crc64_of_source(self._source, found.size)
+        ):
             raise SourceChanged(
                 f"{self._source.name} changed while it was being uploaded",
                 hint="nothing was published; run the upload again, unchanged parts are not sent twice",

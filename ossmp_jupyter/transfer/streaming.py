@@ -74,9 +74,12 @@ class StreamSteps(UploadCore):
         self._call_back(None)
         body = PartBody(_Buffer(data), 0, len(data))
         done: list[outcomes.Outcome] = []
+        tries = 0
 
         async def put() -> None:
-            again = self._retrier.retries > 0
+            nonlocal tries
+            tries += 1
+            again = tries > 1
             done.append(
                 await self._exchange(
                     1, body, lambda: outcomes.put(self._rest, self.request, body, repeated=again)
@@ -98,11 +101,12 @@ class StreamSteps(UploadCore):
         if record is None:
             return {}
         request, upload_id = self.request, record.header.upload_id
-        self._enter(State.HASHING)
+
+        async def look() -> list[PartInfo]:
+            return await fetch_parts(self._rest, request.bucket, request.key, upload_id)
+
         try:
-            parts = await self._control(
-                "ListParts", lambda: fetch_parts(self._rest, request.bucket, request.key, upload_id)
-            )
+            parts = await self._steady(State.HASHING, lambda: self._control("ListParts", look))
         except NoSuchUpload:
             return {}
         self.upload_id = upload_id

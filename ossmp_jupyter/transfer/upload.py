@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from ossmp_jupyter.errors import NoSuchUpload, SourceChanged, UploadAborted
 from ossmp_jupyter.oss.connection import Connection
@@ -28,9 +29,11 @@ from ossmp_jupyter.transfer.retry import Clock, RetryPolicy
 from ossmp_jupyter.transfer.steps import UploadSteps
 from ossmp_jupyter.transfer.streaming import StreamSteps
 
-__all__ = ["TRANSITIONS", "UploadTask"]
+__all__ = ["RESTING", "TRANSITIONS", "UploadTask"]
 
 _STEPS: dict[str, type[UploadCore]] = {"stream": StreamSteps, RemoteSource.kind: RemoteSteps}
+RESTING = FINAL_STATES | {State.PAUSED}
+"""In these states an upload needs no connection."""
 _ENDS = frozenset({State.FAILED, State.ABORTED, State.SOURCE_CHANGED, State.PAUSED})
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING, State.WAITING},
@@ -38,7 +41,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     | {State.INITIATING, State.UPLOADING, State.WAITING, State.COMPLETING, State.VERIFYING},
     State.INITIATING: _ENDS | {State.UPLOADING, State.WAITING},
     State.UPLOADING: _ENDS | {State.HASHING, State.WAITING, State.COMPLETING, State.VERIFYING},
-    State.PAUSED: _ENDS | {State.HASHING, State.INITIATING, State.UPLOADING},
+    State.PAUSED: _ENDS
+    | {State.QUEUED, State.HASHING, State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING},
     State.WAITING: _ENDS
     | {State.QUEUED, State.HASHING, State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING},
     State.COMPLETING: _ENDS | {State.HASHING, State.WAITING, State.VERIFYING},
@@ -54,7 +58,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 class UploadTask:
     """One upload. ``await task.run()`` once; ``pause``, ``resume`` and ``abort`` belong to that loop.
 
-    ``progress()``, ``part_map()`` and ``checkpoint`` may be looked at from any thread.
+    ``progress()``, ``part_map()`` and ``checkpoint`` may be looked at from any thread. ``at_rest`` is
+    called when the upload is paused and when it has ended.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class UploadTask:
         *,
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.state = State.QUEUED
@@ -75,6 +81,7 @@ class UploadTask:
         self._abort_wanted = self._end_wanted = False
         self._life: asyncio.Task[UploadResult] | None = None
         self._finished = asyncio.Event()
+        self._at_rest = at_rest
 
     # ------------------------------------------------------------------ looking at it
     @property
@@ -104,7 +111,7 @@ class UploadTask:
 
     # ------------------------------------------------------------------ steering it
     def pause(self) -> None:
-        """Stop sending; parts in flight are cut off and sent again later. Nothing is lost."""
+        """Stop, whatever the upload does; what is cut off is done again later. Nothing is lost."""
         self._steps.gate.close()
 
     def resume(self) -> None:
@@ -199,6 +206,9 @@ class UploadTask:
             if not self._abort_wanted:
                 raise
             await self._steps.abort_on_server()
+            published = await self._steps.published_after_all()
+            if published is not None:
+                return published  # it was too late
             raise UploadAborted(
                 f"the upload to {self.request.address} was aborted",
                 hint="its parts are deleted; run the upload again to start afresh",
@@ -217,6 +227,8 @@ class UploadTask:
         if state not in TRANSITIONS[self.state]:
             raise AssertionError(f"an upload cannot go from {self.state.value} to {state.value}")
         self.state = state
+        if state in RESTING:
+            self._at_rest()
 
 
 def _final_state(error: BaseException) -> State:

@@ -107,8 +107,9 @@ def test_bars_ctrl_c_and_going_on(oss: LocalOSS, folder: Path, columns: int) -> 
         assert re.match(r"oss://demo/big\.bin  8\.0 MiB .* verified, ETag \w+-32, ", receipt)
 
         said = terminal.run("%oss_upload big.bin second-big-file.bin two/ --part-size 256KiB")
-        first, second = filter(None, screen(said, columns))
+        first, second, total = filter(None, screen(said, columns))
         assert first.startswith("oss://demo/two/big.bin") and second.startswith("oss://demo/two/second-big")
+        assert total.startswith("2 uploads done, 16.0 MiB in ")
         during = screen(said[: said.rindex("|")], columns)
         assert sum("|" in line for line in during) == 2, during
     finally:

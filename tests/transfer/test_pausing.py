@@ -1,0 +1,165 @@
+"""A pause in every phase: what is cut off, what is told, and what an abort finds afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ossmp_jupyter.errors import UploadAborted
+from ossmp_jupyter.transfer import core, manager, resume
+from ossmp_jupyter.transfer.handle import Upload
+from ossmp_jupyter.transfer.progress import State
+from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_file, until
+
+
+@pytest.fixture(autouse=True)
+def short_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_LAST_WORD", 0.5)
+
+
+def paused_in(handle: Upload, state: State) -> None:
+    until(lambda: handle.state is state, state.value)
+    handle.pause()
+    until(lambda: handle.state is State.PAUSED, "paused")
+
+
+def no_sockets(oss: Bucket) -> bool:
+    port = int(oss.server.endpoint.rsplit(":", 1)[1])
+    found = psutil.Process().net_connections(kind="tcp")
+    return not any(one.raddr and one.raddr.port == port for one in found)
+
+
+def lanes() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ossmp-lane")]
+
+
+def test_while_the_file_is_compared(oss: Bucket, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held_up(oss):
+        first = oss.start(file)
+        in_the_middle(oss, first)
+        first.release()
+    reads, read = [], resume.crc64_of_range
+
+    def slow(*what: object) -> int:
+        reads.append(what)
+        time.sleep(0.1)
+        return read(*what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(resume, "crc64_of_range", slow)
+    monkeypatch.setattr(resume, "_HASHERS", 1)
+    handle = oss.start(file)
+    paused_in(handle, State.HASHING)
+    time.sleep(0.3)
+    seen = len(reads)
+    time.sleep(0.3)
+    assert len(reads) == seen < 5, "the file is still being read"
+    handle.resume()
+    result = handle.wait(30)
+    assert result.verified and result.parts_kept >= 5
+
+
+def test_before_the_upload_has_an_id(oss: Bucket, file: Path) -> None:
+    """The answer comes when the pause has begun: it is not asked for again."""
+    oss.fault("InitiateMultipartUpload", "stall", seconds=0.3)
+    handle = oss.start(file)
+    paused_in(handle, State.INITIATING)
+    assert handle.upload_id is not None
+    handle.resume()
+    assert handle.wait(30).verified
+    assert len(oss.requests("InitiateMultipartUpload")) == 1
+
+
+def test_a_complete_that_answers_in_time_ends_well(oss: Bucket, file: Path) -> None:
+    oss.fault("CompleteMultipartUpload", "stall", seconds=0.2)
+    handle = oss.start(file)
+    until(lambda: handle.state is State.COMPLETING, "completing")
+    handle.pause()
+    assert handle.wait(30).verified
+
+
+@pytest.mark.parametrize("then", ["resume", "abort"])
+def test_a_complete_that_was_carried_out_unseen(oss: Bucket, file: Path, then: str) -> None:
+    """Cut off by the pause, and published all the same: whoever aborts is told that it is too late."""
+    with held_up(oss, operation="CompleteMultipartUpload"):
+        handle = oss.start(file)
+        paused_in(handle, State.COMPLETING)
+    assert oss.keys() == ["data.bin"]
+    if then == "abort":
+        assert handle.abort().result(30) is False
+    else:
+        handle.resume()
+    assert handle.wait(30).verified
+    assert oss.get() == file.read_bytes() and not oss.uploads()
+    assert oss.start(file).wait(30).already_published
+
+
+def test_a_complete_that_was_not_carried_out_can_be_aborted(oss: Bucket, file: Path) -> None:
+    oss.fault("CompleteMultipartUpload", "error", status=503, retry_after=60, times=None)
+    handle = oss.start(file)
+    paused_in(handle, State.COMPLETING)
+    assert handle.abort().result(30) is True
+    with pytest.raises(UploadAborted):
+        handle.wait(5)
+    assert oss.is_untouched()
+
+
+@pytest.mark.parametrize("simple", [False, True])
+def test_while_the_object_is_looked_at(oss: Bucket, file: Path, simple: bool) -> None:
+    with held_up(oss, operation="HeadObject"):
+        handle = oss.start(file, simple=simple)
+        paused_in(handle, State.VERIFYING)
+    assert handle.abort().result(30) is False, "it is published"
+    assert handle.state is State.DONE and handle.wait(5).verified
+
+
+def test_a_put_that_was_carried_out_unseen_is_not_in_its_own_way(oss: Bucket, file: Path) -> None:
+    with held_up(oss, operation="PutObject"):
+        handle = oss.start(file, simple=True, forbid_overwrite=True)
+        until(lambda: oss.keys() == ["data.bin"], "published")
+        paused_in(handle, State.UPLOADING)
+    handle.resume()
+    assert handle.wait(30).verified
+
+
+def test_nobody_asks_for_credentials_meanwhile(oss: Bucket, file: Path) -> None:
+    oss.fault("UploadPart", "error", status=403, code="SecurityTokenExpired", times=None)
+    handle = oss.start(file)
+    paused_in(handle, State.WAITING)
+    steps = handle._task._steps
+    assert steps._waiting is not None
+    until(steps._waiting.done, "nobody waits")
+    oss.server.set_faults([])
+    handle.resume()
+    assert handle.wait(30).verified
+
+
+def test_who_rests_keeps_no_connection(oss: Bucket, file: Path, tmp_path: Path) -> None:
+    other = make_file(tmp_path, 20 * PART, "other.bin")
+    assert oss.start(other, key="other").wait(30).verified
+    with held_up(oss):
+        handle = oss.start(file)
+        in_the_middle(oss, handle)
+        assert not no_sockets(oss) and lanes()
+        handle.pause()
+        until(lambda: no_sockets(oss) and not lanes(), "at rest")
+    # what is being read goes on, though all uploads have ended meanwhile
+    oss.server.set_bandwidth("1MB/s")
+
+    async def read(client: object) -> int:
+        size = 0
+        async with client.stream(oss.address("other")) as stream:  # type: ignore[attr-defined]
+            async for piece in stream:
+                size += len(piece)
+        return size
+
+    reading = manager.call(read, oss.connection)  # type: ignore[arg-type]
+    until(lambda: bool(oss.requests("GetObject")), "reading")
+    oss.server.set_faults([])
+    handle.resume()
+    assert handle.wait(30).verified
+    assert reading.result(30) == 20 * PART
+    until(lambda: no_sockets(oss) and not lanes(), "at rest")
