@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,18 @@ PAGE = 100
 
 
 class Actions:
-    """Clicks of the panel, as calls of the engine."""
+    """Clicks of the panel, as calls of the engine.
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    Parameters
+    ----------
+    board : Board
+        What there is to act on.
+    box : callable
+        Makes ready for files of the user's computer; returns what the page needs to show the box.
+    """
+
+    def __init__(self, board: Board, box: Callable[[], dict[str, Any]]) -> None:
+        self._board, self._box = board, box
         self._listed: dict[str, list[PartInfo]] = {}
 
     def __call__(self, panel: Panel, verb: str, upload: str, page: int) -> None:
@@ -40,6 +49,9 @@ class Actions:
             return
         if verb == "script":
             panel.tell("script", {"text": module_text("live")})
+            return
+        if verb == "box":
+            panel.tell("box", self._box())
             return
         row = next((row for row in self._board.rows() if row.id == upload), None)
         if row is None:

@@ -133,19 +133,23 @@ function draw(own, view, el) {
   dest.type = "text";
   dest.spellcheck = false;
   dest.placeholder = "oss://bucket/folder/";
-  dest.value = own.dest?.[view.get("pick")] ?? view.get("dest");
-  dest.oninput = () => { (own.dest ||= {})[view.get("pick")] = dest.value; };
+  // a display may be drawn anew at any time
+  const kept = (own.kept ||= {})[view.get("pick")] ||= { dest: view.get("dest"), direct: view.get("direct") };
+  dest.value = kept.dest;
+  dest.oninput = () => { kept.dest = dest.value; };
   const how = make("label", "ossmp-minor", line);
   how.title = "The browser sends the parts to OSS by itself, with links that are good for one part each. The bucket needs a CORS rule; the keys stay in the kernel.";
   const direct = make("input", "", how);
   direct.type = "checkbox";
-  direct.checked = view.get("direct");
+  direct.checked = kept.direct;
+  direct.onchange = () => { kept.direct = direct.checked; };
   how.append(" straight to OSS");
+  const offered = make("div", "ossmp-tools", root);
   const missing = make("div", "ossmp-missing", root);
   const status = make("div", "ossmp-status", root);
   status.setAttribute("role", "status");
 
-  function say(text, bad) { status.textContent = text; status.classList.toggle("ossmp-bad", !!bad); }
+  function say(text, bad) { kept.said = [text, bad]; status.textContent = text; status.classList.toggle("ossmp-bad", !!bad); }
   function take(files) {
     if (!files.length) return;
     const wrong = own.pick(files, { dest: dest.value.trim(), direct: direct.checked, again, pick: view.get("pick") });
@@ -173,11 +177,25 @@ function draw(own, view, el) {
     over(false);
     again = null;
     const items = [...e.dataTransfer.items].filter((item) => item.kind === "file");
-    if (items.some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return say("A folder cannot be uploaded: drop the files in it, or pack them into one archive.", true);
-    take([...e.dataTransfer.files]);
+    if (!refused(items.some((item) => item.webkitGetAsEntry?.()?.isDirectory))) take([...e.dataTransfer.files]);
+  };
+  function refused(folder) {
+    if (folder) say("A folder cannot be uploaded: drop the files in it, or pack them into one archive.", true);
+    return folder;
+  }
+  // Dropped beside the box: whoever did so may not have seen where they go.
+  root.ossmpOffer = (files, folder) => {
+    again = null;
+    if (refused(folder)) return;
+    offered.replaceChildren();
+    make("span", "", offered, files.length === 1 ? files[0].name : files.length + " files");
+    const done = (go) => { offered.replaceChildren(); if (go) take(files); root.querySelector("button").focus(); };
+    button("Upload", offered, () => done(true)).focus();
+    button("Cancel", offered, () => done(false));
   };
   const me = { state, say };
   own.views.add(me);
+  if (kept.said) say(...kept.said);
   state(own.state);
   return () => { own.views.delete(me); root.remove(); };
 }

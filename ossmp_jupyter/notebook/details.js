@@ -139,7 +139,7 @@ export function map(box, m) {
   if (speeds.length > 120) speeds.shift();
   chart(svg, speeds);
   svg.setAttribute("aria-label", "Speed over the last minutes, now " + m.pace);
-  facts.textContent = m.facts;
+  facts.textContent = m.pace + " now, " + m.facts;
 }
 
 export function link(box, m) {

@@ -18,8 +18,11 @@ export function attach(p) {
   find.placeholder = find.ariaLabel = "Filter";
   sort.ariaLabel = "Sort by";
   for (const by of ["newest", "name", "state", "progress"]) make("option", "", sort, by);
-  sort.onchange = () => p.arrange();
+  find.value = before.find || "";
+  sort.value = before.sort || "newest";
+  sort.onchange = () => { remember({ sort: sort.value }); p.arrange(); };
   find.oninput = () => {
+    remember({ find: find.value });
     p.arrange();
     const shown = [...own].filter(([, row]) => !row.group.hidden);
     if (shown.length && own.get(p.chosen())?.group.hidden) p.choose(shown[0][0]);
@@ -59,6 +62,43 @@ export function attach(p) {
     if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
   }
 
+  // -- files of this computer: the box of %oss_pick, fetched when it is wanted
+  const place = make("div", "");
+  tools.before(place);
+  let opening = null, close = null, dropped = null;
+  const box = () => place.querySelector(".ossmp-files") || el.closest(".ossmp-panel")?.querySelector(".ossmp-files");
+  const picks = only || el.closest(".ossmp-panel") ? null : button("Upload files…", "", tools, () => (close ? shut() : open()));
+  if (picks) tools.prepend(picks);
+  function open() { opening = true; send("box"); }
+  function shut() { close(); close = null; remember({ box: null }); picks.ariaExpanded = "false"; picks.focus(); }
+  async function unpack(m) {
+    opening = false;
+    const model = await hub.widget_manager.get_model(m.model);
+    let drawn;
+    for (let i = 0; i < 200 && !(drawn = globalThis.ossmpFiles?.[model.get("key")]?.draw); i++) await new Promise((go) => setTimeout(go, 50));
+    if (!drawn) return say("The box for files could not be loaded.", true);
+    close ||= drawn({ get: (name) => m[name] }, place);
+    picks.ariaExpanded = "true";
+    remember({ box: m });
+    if (m !== before.box) place.querySelector("button").focus();
+    if (dropped) box().ossmpOffer(...dropped);
+    dropped = null;
+  }
+  const files = (e) => !only && [...e.dataTransfer.types].includes("Files");
+  const over = (on) => root.classList.toggle("ossmp-over", on);
+  root.addEventListener("dragover", (e) => { if (files(e)) { e.preventDefault(); over(true); } });
+  root.addEventListener("dragleave", (e) => { if (!root.contains(e.relatedTarget)) over(false); });
+  root.addEventListener("drop", (e) => {
+    over(false);
+    if (!files(e)) return;
+    e.preventDefault();
+    e.stopPropagation();
+    dropped = [[...e.dataTransfer.files], [...e.dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)];
+    if (!box()) return open();
+    box().ossmpOffer(...dropped);
+    dropped = null;
+  });
+
   // -- details
   const parts = make("div", "ossmp-partsbox");
   status.before(parts);
@@ -78,7 +118,8 @@ export function attach(p) {
   }
 
   function message(m) {
-    if (m.t === "parts" && (m.id === p.chosen() || listing?.id === m.id)) { say(m.text); show(m); }
+    if (m.t === "box" && opening) unpack(m);
+    else if (m.t === "parts" && (m.id === p.chosen() || listing?.id === m.id)) { say(m.text); show(m); }
     else if (m.t === "map" && m.receipt && listing?.id === m.id && !listing.receipt) show({ ...listing, ...m });
     else if ((m.t === "map" || m.t === "link") && details) details.then((script) => script[m.t](parts, m));
   }
@@ -97,5 +138,17 @@ export function attach(p) {
     return verb === "abort";
   }
   if (before.listing) show(before.listing);
-  return { press, sorted, chosen, message, end() { parts.hidden = true; } };
+  if (before.box) unpack(before.box);
+
+  // -- a display that is drawn anew (its cell ended, its uploads came to rest) takes the focus over
+  const controls = () => [...root.querySelectorAll("button, input, select")];
+  root.addEventListener("focusin", (e) => remember({ held: e.target, place: controls().indexOf(e.target) }));
+  root.addEventListener("focusout", (e) => setTimeout(() => {
+    if (root.isConnected && !root.contains(document.activeElement)) remember({ held: null });
+  }));
+  const { held, place: at } = before;
+  if (held && !held.isConnected) setTimeout(() => {
+    if (!document.activeElement?.matches("input, textarea, select, [contenteditable]")) controls()[at]?.focus({ preventScroll: true });
+  }, 100);
+  return { press, sorted, chosen, message, end() { close?.(); } };
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ossmp_jupyter.notebook.unfinished import Unfinished
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["box", "make_files", "pick"]
+__all__ = ["box", "destination", "make_files", "pick"]
 
 _PART = 4 * MIB
 _PARALLEL = 4
@@ -56,14 +56,16 @@ def pick(session: Session, args: argparse.Namespace) -> None:
     session.cell(None, "widget", box(session, args.dest, direct=args.direct, options=given))
 
 
-def box(
-    session: Session, destination: str | None = None, *, direct: bool = False, options: Any = None
-) -> PickView:
+def box(session: Session, where: str | None = None, *, direct: bool = False, options: Any = None) -> PickView:
     """Make the box and the panel below it."""
-    current = manager.default_connection()
-    where = destination or (f"oss://{current.bucket}/" if current is not None and current.bucket else "")
     session.panel.prepare()
-    return PickView(session.panel, session.files, where, direct=direct, options=options)
+    return PickView(session.panel, session.files, where or destination(), direct=direct, options=options)
+
+
+def destination() -> str:
+    """Where files go unless somebody says otherwise: the connected bucket."""
+    current = manager.default_connection()
+    return f"oss://{current.bucket}/" if current is not None and current.bucket else ""
 
 
 def make_files(session: Session) -> BrowserFiles:

@@ -46,7 +46,7 @@ class Session:
         self.shell = shell
         self.settings = settings
         self.board = Board()
-        self.actions = Actions(self.board)
+        self.actions = Actions(self.board, self._box)
         self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
         self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
@@ -98,6 +98,11 @@ class Session:
 
             self._files = make_files(self)
         return self._files
+
+    def _box(self) -> dict[str, Any]:
+        from ossmp_jupyter.notebook.picking import destination
+
+        return {"model": self.files.model.model_id, "dest": destination(), "pick": "panel"}
 
     def cell(self, handles: Sequence[Upload] | None, mode: str, view: PanelView | None = None) -> Cell:
         """Show uploads in the running cell, all for None; in ``view``, or else in a plain one."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator
 
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import NotebookPage
@@ -56,6 +57,17 @@ class Box:
 
     def wait_words(self, name: str, text: str, timeout: float = 20) -> None:
         self.page.until(lambda: text in self.words(name), timeout, f"{name} is not {text!r}")
+
+
+def drag(page: NotebookPage, onto: Locator, path: Path) -> None:
+    """Drag a file or folder of the disk onto something and let it fall, as the desktop does."""
+    box = onto.bounding_box()
+    assert box is not None
+    line = page.page.context.new_cdp_session(page.page)
+    what = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        place = {"type": kind, "x": box["x"] + 20, "y": box["y"] + box["height"] - 5}
+        line.send("Input.dispatchDragEvent", {**place, "data": what})
 
 
 def part_numbers(oss: LocalOSS) -> Counter[int]:
@@ -224,3 +236,49 @@ def test_the_browser_sends_the_parts_itself(
 
 def stored_or_none(oss: LocalOSS, key: str) -> object:
     return stored(oss, key) if key in str(list(oss.snapshot()["objects"])) else None
+
+
+def test_files_for_the_panel_itself(
+    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], film: Path, tmp_path: Path
+) -> None:
+    page.open([setup_cell(), "%oss_uploads"])
+    for i in (0, 1):
+        page.run(i)
+        page.wait_cell(i)
+    box = Box(page, 1)
+    button = box.panel.root.get_by_role("button", name="Upload files…")
+    button.wait_for()
+
+    # dropped beside the box: it asks, for nobody has seen yet where they go
+    drag(page, box.panel.root, film)
+    offer = box.root.get_by_role("button", name="Upload", exact=True)
+    offer.wait_for()
+    assert box.root.locator("input[type=text]").input_value() == "oss://demo/"
+    assert film.name in box.root.inner_text()
+    box.root.locator("input[type=text]").fill("oss://demo/films/")
+    offer.click()
+    box.panel.of(film.name).wait_state("done")
+    assert stored(oss, "films/" + film.name) == film.read_bytes()
+    assert offer.count() == 0
+
+    # folders are refused, in the box and beside it
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "inside.txt").write_text("x")
+    for onto in (box.root, box.panel.root.locator("table")):
+        drag(page, onto, folder)
+        box.wait_said("A folder cannot be uploaded: drop the files in it")
+        drag(page, box.root, film)  # says something else
+        page.until(lambda: "folder" not in box.said(), 10, "the refusal stays")
+    assert "folder" not in str(oss.snapshot()["objects"]) and "inside" not in str(oss.snapshot())
+
+    # the button opens and closes it
+    button.click()
+    assert box.root.count() == 0
+    button.click()
+    small = tmp_path / "notes.txt"
+    small.write_text("a line")
+    box.root.wait_for()
+    box.choose(small)
+    box.panel.of("notes.txt").wait_state("done")
+    assert stored(oss, "films/notes.txt") == small.read_bytes()

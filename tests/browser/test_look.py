@@ -102,7 +102,7 @@ def copy_a_link(page: NotebookPage, panel: PanelOfCell, box: Locator, content: b
         page.until(lambda: "works until" in said.inner_text(), 10, "nothing is said of the link's end")
         link = page.js("navigator.clipboard.readText()")
         assert f"x-oss-expires={seconds}" in link
-        assert said.inner_text().endswith(f"{link_end(link):%H:%M} UTC")
+        assert f"works until {link_end(link):%Y-%m-%d %H:%M:%S} UTC" in said.inner_text()
         assert httpx.get(link, trust_env=False).content == content
     page.run(3)
     page.wait_text(3, "measurements.parquet")
