@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.board import Board
-from ossmp_jupyter.notebook.engine import abort_upload, list_parts, resume_upload
+from ossmp_jupyter.notebook.engine import (
+    abort_upload,
+    connection_now,
+    fitting,
+    list_parts,
+    resume_upload,
+)
 from ossmp_jupyter.notebook.links import Link, make_link
 from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.scripts import module_text
@@ -42,7 +49,7 @@ class Actions:
         self._board, self._box = board, box
         self._listed: dict[str, list[PartInfo]] = {}
 
-    def __call__(self, panel: Panel, verb: str, upload: str, page: int) -> None:
+    def __call__(self, panel: Panel, verb: str, upload: str, page: int, file: str = "") -> None:
         """Carry a click out; whatever goes wrong comes back as a sentence in the panel."""
         if verb in ("pauseall", "resumeall"):
             self._all(panel, verb)
@@ -70,7 +77,7 @@ class Actions:
         elif verb == "pause":
             self._pause(panel, row)
         elif verb == "resume":
-            self._resume(panel, row)
+            self._resume(panel, row, file.strip())
         else:
             panel.say(f"The panel sent an unknown action {verb!r}.", bad=True)
 
@@ -203,10 +210,30 @@ class Actions:
         handle.pause()
         panel.say(f"Paused {row.name}; everything sent is kept.", upload=row.id)
 
-    def _resume(self, panel: Panel, row: Row) -> None:
-        resume_upload(self._board, row.id)
-        panel.say(f"Resumed {row.name}; what OSS holds already is kept.", upload=row.id)
-        panel.start()
+    def _resume(self, panel: Panel, row: Row, file: str) -> None:
+        other = None if self._board.live(row.id) else self._board.other(row.id, connection_now())
+        if other is None or other.resumable:
+            resume_upload(self._board, row.id)
+            panel.say(f"Resumed {row.name}; what OSS holds already is kept.", upload=row.id)
+            panel.start()
+        elif not file:
+            command = f"%oss_resume {other.upload_id} FILE"
+            panel.tell("ask", {"id": row.id, "guess": other.guess, "command": command})
+        else:
+            panel.say(f"Comparing {file} with what OSS holds…", upload=row.id)
+            # Not on the engine's thread: to begin an upload may mean to wait for the end of another.
+            threading.Thread(target=self._resume_with, args=(panel, row, file), daemon=True).start()
+
+    def _resume_with(self, panel: Panel, row: Row, file: str) -> None:
+        answered: Future[Any] = Future()
+        try:
+            fits = fitting(self._board, row.id, file).result()
+            answered.set_result(resume_upload(self._board, row.id, file, fits))
+        except Exception as error:
+            answered.set_exception(error)
+        if not _failed(panel, row, "cannot be resumed with this file", answered):
+            panel.say(f"Resumed with {file}; what OSS holds already and fits is kept.", upload=row.id)
+            panel.start()
 
 
 def shortened(part_map: str) -> str:

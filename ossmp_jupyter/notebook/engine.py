@@ -20,7 +20,7 @@ from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal
 from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.remote import RemoteSource
-from ossmp_jupyter.units import MIB
+from ossmp_jupyter.transfer.rescue import rebuild_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +34,10 @@ __all__ = [
     "connect_aloud",
     "connection_now",
     "find_in_bucket",
+    "fitting",
     "list_parts",
-    "part_size_of",
     "resume_upload",
 ]
-
-_PART = 8 * MIB  # where neither journal nor stored parts say how large they are
 
 
 def connection_now() -> Connection:
@@ -156,8 +154,10 @@ async def _parts(client: OSSClient, upload: Unfinished) -> list[PartInfo]:
     return [part async for part in client.iter_parts(upload.address, upload.upload_id)]
 
 
-def resume_upload(board: Board, text: str, file: str | None = None, part_size: int = 0) -> Upload:
+def resume_upload(board: Board, text: str, file: str | None = None, fits: Checkpoint | None = None) -> Upload:
     """Go on with a paused, failed or earlier upload; returns the handle that runs it.
+
+    A ``file`` that its journal does not name comes with what :func:`fitting` says of it.
 
     Raises
     ------
@@ -186,15 +186,7 @@ def resume_upload(board: Board, text: str, file: str | None = None, part_size: i
         )
     source = os.path.expanduser(source)
     connection = connection_now()
-    checkpoint: str | Checkpoint = upload.journal or Checkpoint(
-        source,
-        upload.bucket,
-        upload.key,
-        os.path.getsize(source) if os.path.isfile(source) else 0,
-        upload.part_size or part_size or _PART,
-        upload.upload_id,
-        endpoint=connection.identity,
-    )
+    checkpoint = upload.journal or fits or (handle.checkpoint if handle else None) or False
     started = manager.upload(source, upload.address, connection=connection, checkpoint=checkpoint)
     board.forget(upload.upload_id)
     return started
@@ -220,10 +212,31 @@ def _again(handle: Upload) -> Upload:
     )
 
 
-def part_size_of(upload: Unfinished) -> Future[int]:
-    """The part size that an upload was begun with, as its stored parts show it; 0 when there are none."""
+def fitting(board: Board, text: str, file: str | None) -> Future[Checkpoint | None]:
+    """Hold a file that the user names against what OSS holds of an earlier upload.
 
-    async def ask(client: OSSClient) -> int:
-        return max((part.size for part in await _parts(client, upload)), default=0)
+    Returns
+    -------
+    Future of Checkpoint or None
+        None where there is nothing to find out: the upload is alive, or its journal names this file.
+
+    Raises
+    ------
+    InputError
+        From the future, if no stored part fits the file: it is not what the upload was made of.
+    """
+    handle = board.live(text)
+    nothing: Future[Checkpoint | None] = Future()
+    nothing.set_result(None)
+    if file is None or (handle is not None and handle.state in (State.DONE, State.ABORTED)):
+        return nothing
+    if handle is not None and not handle.future.done():
+        return nothing
+    upload, path = _unfinished(board, text, handle), os.path.expanduser(file)
+    if upload.source and not upload.in_browser and os.path.abspath(path) == os.path.abspath(upload.source):
+        return nothing
+
+    async def ask(client: OSSClient) -> Checkpoint | None:
+        return await rebuild_checkpoint(client, upload.address, upload.upload_id, path)
 
     return manager.call(ask, connection_now())

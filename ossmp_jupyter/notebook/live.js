@@ -98,6 +98,36 @@ export function attach(p) {
     box().ossmpOffer(...dropped);
     dropped = null;
   });
+  // -- which file an upload was made of that this machine knows nothing about
+  const which = make("form", "ossmp-tools ossmp-ask");
+  tools.after(which);
+  which.hidden = true;
+  const label = make("label", "", which), words = make("span", "", label), path = make("input", "", label);
+  path.type = "text";
+  path.required = true;
+  path.spellcheck = false;
+  path.placeholder = "path where the kernel runs";
+  button("Resume with this file", "", which).type = "submit";
+  const leave = () => { const inside = which.contains(document.activeElement); which.hidden = true; remember({ wonders: null }); if (inside) buttons[3][0].focus(); };
+  button("Cancel", "", which, leave);
+  which.onkeydown = (e) => {
+    if (e.key === "Escape") { e.preventDefault(); leave(); }
+    else if (e.key === "Enter" && e.target === path) { e.preventDefault(); which.requestSubmit(); } // JupyterLab keeps forms from it
+  };
+  which.onsubmit = (e) => {
+    e.preventDefault();
+    hub.send({ t: "do", do: "resume", id: which.dataset.id, file: path.value });
+    leave();
+  };
+  function wonder(m) {
+    which.dataset.id = m.id;
+    remember({ wonders: m });
+    put(words, "Its file: ");
+    path.value = m.guess;
+    which.hidden = false;
+    say("The file is compared with the parts that OSS holds; one that does not fit is refused.");
+    path.focus();
+  }
 
   // -- details
   const parts = make("div", "ossmp-partsbox");
@@ -119,11 +149,13 @@ export function attach(p) {
 
   function message(m) {
     if (m.t === "box" && opening) unpack(m);
+    else if (m.t === "ask" && m.id === p.chosen()) wonder(m);
     else if (m.t === "parts" && (m.id === p.chosen() || listing?.id === m.id)) { say(m.text); show(m); }
     else if (m.t === "map" && m.receipt && listing?.id === m.id && !listing.receipt) show({ ...listing, ...m });
     else if ((m.t === "map" || m.t === "link") && details) details.then((script) => script[m.t](parts, m));
   }
   function chosen(can) {
+    if (!which.hidden && which.dataset.id !== p.chosen()) leave();
     if (asked && (asked !== p.chosen() || !can.includes("A"))) {
       const inside = ask.contains(document.activeElement);
       confirm(null);
@@ -137,6 +169,7 @@ export function attach(p) {
     else if (verb === "parts") say("Asking for the parts…");
     return verb === "abort";
   }
+  if (before.wonders) wonder(before.wonders);
   if (before.listing) show(before.listing);
   if (before.box) unpack(before.box);
 

@@ -96,7 +96,7 @@ class Panel:
     rows : callable
         Returns the rows to show now; called on the ticker's thread, so it must not block.
     act : callable
-        ``act(panel, verb, upload_id, page)`` for a click; hands over to the engine and returns at once.
+        ``act(panel, verb, upload_id, page, file)`` for a click; hands over to the engine and returns at once.
     hz : float
         Ticks per second while something moves.
     at_rest : callable
@@ -106,7 +106,7 @@ class Panel:
     def __init__(
         self,
         rows: Callable[[], list[Row]],
-        act: Callable[[Panel, str, str, int], None],
+        act: Callable[[Panel, str, str, int, str], None],
         hz: float = 5.0,
         at_rest: Callable[[], None] = lambda: None,
     ) -> None:
@@ -253,7 +253,8 @@ class Panel:
             elif kind == "do":
                 self.touched = time.monotonic()
                 upload = str(content.get("id"))
-                self._act(self, str(content.get("do")), upload, int(content.get("page") or 0))
+                page, file = int(content.get("page") or 0), str(content.get("file") or "")
+                self._act(self, str(content.get("do")), upload, page, file)
                 self._soon = _SOON
                 self._wake.set()
         except Exception as error:

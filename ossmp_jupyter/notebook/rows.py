@@ -163,7 +163,7 @@ def row_of_unfinished(upload: Unfinished) -> Row:
         percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
         size=size,
         parts="" if upload.parts is None else str(upload.parts),
-        can="ALR" if upload.resumable else "AL",
+        can="AL" if upload.in_use or upload.in_browser else "ALR",
     )
 
 

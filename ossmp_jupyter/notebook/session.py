@@ -14,7 +14,7 @@ from ossmp_jupyter.notebook.actions import Actions
 from ossmp_jupyter.notebook.board import Board
 from ossmp_jupyter.notebook.farewell import before_shutdown
 from ossmp_jupyter.notebook.options import UI_MODES
-from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+from ossmp_jupyter.notebook.rows import html_table, text_table
 from ossmp_jupyter.notebook.text import Lines, Reporter, Silent, terminal
 from ossmp_jupyter.transfer.progress import State
 
@@ -85,7 +85,7 @@ class Session:
                 lambda: serving_await(self.shell, lambda: self.settings.in_cell),
             )
             self._panel = Panel(
-                self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self._settle
+                self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self.settle
             )
             self._undo = before_shutdown(getattr(self.shell, "kernel", None), self._freeze)
         return self._panel
@@ -137,8 +137,11 @@ class Session:
         stock = self._fallback is not None and self._fallback.stock is not None
         return stock or self.panel.seen.is_set()
 
-    def _settle(self) -> None:
-        # On the ticker's thread: an update finds its display by ID, whatever cell runs now.
+    def settle(self) -> None:
+        """Bring the cells up to date whose uploads have ended.
+
+        Also on the ticker's thread: an update finds its display by ID, whatever cell runs now.
+        """
         for cell in list(self._unsettled):
             if cell.ended and cell.settle():
                 self.drop(cell)
@@ -203,7 +206,7 @@ class Cell:
         self._display: Any = None
         self._view: Any = None
         self._stock: StockPanel | None = None
-        self._kept: list[Row] | None = None  # as the notebook file has them
+        self._kept: list[tuple[str, str]] | None = None  # the states that the notebook file has
         self._frozen = False
         self._published: float | None = None  # when all of it was seen to be
         self._own_rows = handles is not None and view is None
@@ -257,11 +260,12 @@ class Cell:
         if self._published is not None and self._session.quiet_since(self._published):
             self.freeze()
             return True
-        if rows != self._kept:
-            self._kept = rows
+        states = [(row.id, row.state) for row in rows]
+        if states != self._kept:  # a display that is updated is drawn anew: not for every word
+            self._kept = states
             self._session.panel.settle()
             self._update()
-        return False
+        return not self._own_rows
 
     def freeze(self) -> None:
         """Leave a table in the widget's place.

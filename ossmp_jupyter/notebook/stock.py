@@ -100,9 +100,11 @@ class StockPanel:
         self._said = f'<span role="status">{"⚠ " if bad else ""}{html.escape(text)}</span>'
 
     def tell(self, kind: str, content: dict[str, Any]) -> None:
-        """Show the parts of an upload below the buttons, the first page of them; nothing else."""
+        """Show the parts of an upload below the buttons, the first page of them; name a question's magic."""
         if kind == "parts":
             self._show_parts(content)
+        elif kind == "ask":
+            self.say(f"Name its file: {content['command']}")
 
     def _show_parts(self, content: dict[str, Any]) -> None:
         self.say(content["text"])

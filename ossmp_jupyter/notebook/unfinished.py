@@ -41,7 +41,6 @@ class Unfinished:
     source: str | None = None
     size: int = 0
     confirmed: int = 0
-    part_size: int = 0
     begun: datetime | None = None
     stored: int | None = None
     parts: int | None = None
@@ -77,8 +76,14 @@ class Unfinished:
             return f"{state}: resume or abort"
         gone = "its file is gone; " if self.journal else ""
         if os.environ.get("SERVER_SOFTWARE", "").startswith("voila"):
-            return f"{state}: {gone}abort"  # a dashboard, for people without code
+            return f"{state}: {gone}abort, or resume with a file"  # a dashboard, for people without code
         return f"{state}: {gone}abort, or %oss_resume {self.upload_id[:8]} FILE"
+
+    @property
+    def guess(self) -> str:
+        """A file here that may be its source, by name alone; what OSS holds decides. Empty where none is."""
+        name = self.key.rpartition("/")[2]
+        return next((one for one in (self.source, name) if one and os.path.isfile(one)), "")
 
 
 def from_journals(connection: Connection | None) -> list[Unfinished]:
@@ -100,7 +105,6 @@ def _of_journal(summary: JournalSummary) -> Unfinished:
         source=summary.source,
         size=summary.size,
         confirmed=summary.confirmed,
-        part_size=summary.part_size,
         begun=datetime.fromtimestamp(summary.updated_at, UTC),
         journal=str(summary.path),
         in_browser=summary.kind == RemoteSource.kind,

@@ -13,7 +13,7 @@ from ossmp_jupyter.notebook.engine import (
     abort_upload,
     connection_now,
     find_in_bucket,
-    part_size_of,
+    fitting,
     resume_upload,
 )
 from ossmp_jupyter.notebook.gathering import gather
@@ -90,7 +90,8 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     """Go on with an upload and wait for it."""
     mode = "none" if args.quiet else session.ui(args.ui)
     locate(session, args.id)
-    handle = resume_upload(session.board, args.id, args.file, _stored_part_size(session, args))
+    fits = wait_future(fitting(session.board, args.id, args.file), session.shell)
+    handle = resume_upload(session.board, args.id, args.file, fits)
     if args.background:
         session.cell([handle], mode)
         return handle
@@ -133,14 +134,6 @@ def locate(session: Session, text: str) -> None:
     session.board.set_unfinished([*session.board.unfinished, *found])
 
 
-def _stored_part_size(session: Session, args: argparse.Namespace) -> int:
-    """Ask OSS how large the parts are, where no checkpoint on this machine says so."""
-    if session.board.live(args.id) or not args.file:
-        return 0
-    other = session.board.other(args.id, connection_now())
-    return 0 if other is None or other.journal else wait_future(part_size_of(other), session.shell)
-
-
 def _live(session: Session, text: str) -> Upload:
     handle = session.board.live(text)
     if handle is None:
@@ -157,6 +150,7 @@ def _follow(
         wait_uploads(handles, session.shell, cell.reporter)
     finally:
         cell.settle()
+        session.settle()  # %oss_wait: the cells that began these uploads
     _warn(handles)
     results = [handle.result for handle in handles if handle.result is not None]
     if not quiet:

@@ -178,3 +178,43 @@ def test_a_restarted_kernel_is_told(
     assert stored(oss, "q.bin") == source.read_bytes()
     started = [line for line in oss.journal() if line["operation"] == "InitiateMultipartUpload"]
     assert len(started) == 1, "the new kernel began from nothing"
+
+
+def test_an_upload_of_another_machine_is_resumed_with_a_file_of_this_one(
+    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], source: Path
+) -> None:
+    async def begin(client: OSSClient) -> str:
+        begun = await client.init_multipart_upload("sent/elsewhere.bin")
+        for number in (1, 2):
+            part = source.read_bytes()[(number - 1) * MIB : number * MIB]
+            await client.upload_part("sent/elsewhere.bin", begun.upload_id, number, part)
+        return begun.upload_id
+
+    upload_id = str(ask(oss, begin))
+    (page.server.notebooks / "elsewhere.bin").write_bytes(source.read_bytes())
+    (page.server.notebooks / "wrong.bin").write_bytes(os.urandom(3 * MIB))
+    page.open([setup_cell(), "%oss_uploads"])
+    page.run_all()
+    page.wait_cell(1)
+    page.wait_idle()
+    page.sleep(1)  # the front end draws a display anew when its cell ends
+    panel = PanelOfCell(page, 1)
+    field = panel.root.get_by_label("Its file")
+
+    panel.click("Resume")
+    page.until(lambda: field.input_value() == "elsewhere.bin", 10, "the file of that name is not proposed")
+    field.fill("wrong.bin")
+    field.press("Enter")
+    panel.root.get_by_text("stored parts fits wrong.bin").first.wait_for()
+    assert uploads(oss) == [upload_id]
+
+    panel.of("begun elsewhere").select()
+    panel.click("Resume")
+    page.until(lambda: field.input_value() == "elsewhere.bin", 10, "the file is not proposed again")
+    oss.journal(clear=True)
+    panel.click("Resume with this file")
+    panel.of("elsewhere.bin").wait_state("done")
+    assert stored(oss, "sent/elsewhere.bin") == source.read_bytes()
+    sent = {line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart"}
+    assert sent == set(range(3, 26))
+    assert uploads(oss) == []

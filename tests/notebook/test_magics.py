@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -314,6 +315,32 @@ def test_resume_with_nothing_but_the_bucket_and_the_file(
     assert f"%oss_resume {upload_id} FILE" in str(error)
     result = connected.value(f"%oss_resume {upload_id[:6]} a.bin")
     assert (result.upload_id, result.crc64) == (upload_id, crc64(Path("a.bin").read_bytes()))
+    assert result.parts_kept >= 2
+
+
+@pytest.mark.parametrize("journal", [False, True], ids=["nothing known here", "a journal here"])
+def test_a_file_that_does_not_fit_is_refused_and_nothing_is_published(
+    connected: Shell,
+    slow: Upload,
+    oss: LocalOSS,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    journal: bool,
+) -> None:
+    upload_id = leave_behind(connected, slow)
+    if not journal:
+        monkeypatch.setenv("OSSMP_STATE_DIR", str(tmp_path / "elsewhere"))
+    oss.set_bandwidth(None)
+    write(Path.cwd(), "wrong.bin", size=8 * MB)
+    before = oss.snapshot()["objects"].get("demo/slow.bin")
+    error = connected.fails(f"%oss_resume {upload_id[:6]} wrong.bin")
+    assert isinstance(error, InputError)
+    assert re.search(r"none of the \d+ stored parts fits wrong\.bin; it is another file", str(error))
+    assert upload_id in [upload["upload_id"] for upload in unfinished(oss)]
+    assert oss.snapshot()["objects"].get("demo/slow.bin") == before
+    Path("a.bin").rename("renamed.bin")  # the right one, by another name
+    result = connected.value(f"%oss_resume {upload_id[:6]} renamed.bin")
+    assert (result.upload_id, result.crc64) == (upload_id, crc64(Path("renamed.bin").read_bytes()))
     assert result.parts_kept >= 2
 
 

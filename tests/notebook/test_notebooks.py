@@ -80,7 +80,7 @@ def test_text_and_none(oss: LocalOSS, tmp_path: Path) -> None:
 
 
 def test_background_cells_keep_the_final_state_too(oss: LocalOSS, tmp_path: Path) -> None:
-    notebook = run(tmp_path, "h = %oss_upload data.bin k -b", "%oss_wait", "import time; time.sleep(0.5)")
+    notebook = run(tmp_path, "h = %oss_upload data.bin k -b", "%oss_wait")
     (shown,) = (output.data for output in notebook.cells[1].outputs if output.output_type == "display_data")
     assert "done, verified" in shown["text/plain"]
     assert "verified, ETag" in streams(notebook.cells[2])

@@ -30,7 +30,7 @@ class Stage:
         monkeypatch.setattr(Hub, "send", lambda _, content: self.sent.append((time.monotonic(), content)))
         self.panel = Panel(lambda: list(self.rows), self._act, hz=10, at_rest=self._rest)
 
-    def _act(self, panel: Panel, verb: str, upload: str, page: int) -> None:
+    def _act(self, panel: Panel, verb: str, upload: str, page: int, file: str) -> None:
         if verb == "explode":
             raise ValueError("it exploded")
         self.acted.append((verb, upload, page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,4 +36,7 @@ def payload(size: int = 4 * PART + 17, salt: int = 0) -> bytes:
 
 def requests_of(oss: LocalOSS, operation: str | None = None) -> list[dict[str, Any]]:
     """What the server was asked, of one operation or all."""
+    deadline = time.monotonic() + 5
+    while any("seconds" not in entry for entry in oss.journal()) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the server notes how a request ended after the answer has gone out
     return [entry for entry in oss.journal() if operation in (None, entry["operation"])]
