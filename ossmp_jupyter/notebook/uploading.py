@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError
@@ -19,7 +20,7 @@ from ossmp_jupyter.notebook.engine import (
 from ossmp_jupyter.notebook.gathering import gather
 from ossmp_jupyter.notebook.results import UploadResults, failed_line, total_line
 from ossmp_jupyter.notebook.rows import final_line
-from ossmp_jupyter.notebook.waiting import wait_future, wait_uploads
+from ossmp_jupyter.notebook.waiting import pause_uploads, wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
 
@@ -70,7 +71,21 @@ def _start(pairs: Sequence[tuple[str, str]], connection: Connection, options: di
         for request in requests:
             request.source.close()
         raise
-    return [manager.engine().start(request, timeout) for request in requests]
+    handles: list[Upload] = []
+    with _pausing(handles):
+        for request in requests:
+            handles.append(manager.engine().start(request, timeout))
+    return handles
+
+
+@contextmanager
+def _pausing(handles: Sequence[Upload]) -> Iterator[None]:
+    """The stop button before anything waits: what was started is paused all the same."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pause_uploads(handles)
+        raise
 
 
 def wait(session: Session, args: argparse.Namespace) -> Any:
@@ -145,7 +160,8 @@ def _follow(
     session: Session, handles: Sequence[Upload], mode: str, *, quiet: bool, many: bool = False
 ) -> UploadResults:
     """Show the uploads, wait for their ends, and leave a receipt of each; raises if one failed."""
-    cell = session.cell(handles, mode)
+    with _pausing(handles):
+        cell = session.cell(handles, mode)
     try:
         wait_uploads(handles, session.shell, cell.reporter)
     finally:

@@ -15,9 +15,10 @@ from ossmp_jupyter.transfer.progress import State
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
 
-__all__ = ["serving", "serving_await", "wait_future", "wait_uploads"]
+__all__ = ["pause_uploads", "serving", "serving_await", "wait_future", "wait_uploads"]
 
 TICK = 0.05
+_MOST_LINES = 5  # about paused uploads
 T = TypeVar("T")
 
 
@@ -33,7 +34,7 @@ def wait_uploads(handles: Sequence[Upload], shell: Any, reporter: Reporter) -> N
         _wait([handle.future for handle in handles], shell, lambda: reporter.update(handles))
     except KeyboardInterrupt:
         reporter.close()
-        _pause(handles)
+        pause_uploads(handles)
         raise
     finally:
         reporter.close()
@@ -115,17 +116,25 @@ def _wait(futures: Sequence[cf.Future[Any]], shell: Any, on_tick: Any) -> None:
                 return
 
 
-def _pause(handles: Sequence[Upload]) -> None:
+def pause_uploads(handles: Sequence[Upload]) -> None:
+    """Pause what still runs, and say how it goes on."""
     # Jupyter interrupts before every restart and shutdown, so an interrupt must never abort. No network here.
+    said: list[str] = []
     for handle in handles:
         if handle.future.done():
             continue
         published = handle.state in (State.COMPLETING, State.VERIFYING)
         handle.pause()
         if published:
-            print(f"stopped waiting while {handle.address} is being published: run this cell again to see it")
+            said.append(
+                f"stopped waiting while {handle.address} is being published: run this cell again to see it"
+            )
             continue
         kept = f" ({handle.upload_id})" if handle.upload_id else ""
-        print(
+        said.append(
             f"paused {handle.name} → {handle.address}{kept}: run this cell again, or %oss_resume {handle.id}"
         )
+    if len(said) > _MOST_LINES:
+        said = [f"paused {len(said)} uploads: run this cell again to go on; %oss_uploads shows them"]
+    if said:
+        print("\n".join(said))

@@ -421,3 +421,24 @@ def test_bucket_and_region_from_the_settings(shell: Shell, monkeypatch: pytest.M
     assert "oss-cn-hangzhou.aliyuncs.com, bucket other-bucket" in shell.text()
     shell.run("%oss_connect")
     assert "bucket other-bucket" in shell.text()
+
+
+def test_the_stop_button_before_anything_waits(
+    connected: Shell, oss: LocalOSS, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pressed between the start and the wait, which no test can time: nothing may run on unseen."""
+
+    def pressed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in "abcdef":
+        write(folder, f"{name}.bin", 8 * MB)
+    oss.set_bandwidth("1MB/s")
+    monkeypatch.setattr("ossmp_jupyter.notebook.session.Session.cell", pressed)
+    assert isinstance(connected.fails("%oss_upload a.bin k"), KeyboardInterrupt)
+    (handle,) = manager.uploads()
+    until(lambda: handle.state is State.PAUSED, "it runs on")
+    assert connected.text().startswith("paused a.bin → oss://demo/k")
+    connected.fails("%oss_upload *.bin many/")
+    until(lambda: all(one.state is State.PAUSED for one in manager.uploads()), "some run on")
+    assert connected.text().startswith("paused 6 uploads: run this cell again")
