@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Session"]
 
 T = TypeVar("T")
-_CELLS = 20  # so many cells change their panel when the page turns out to know only stock widgets
-_UNSETTLED = 200  # so many cells are brought up to date when what they show comes to rest
+_CELLS = 200  # so many are kept up to date: at rest, at the end, and where the page knows stock widgets only
 TABLE_AFTER = 30.0
 """Seconds for which a panel stays when its uploads are published and nobody clicks."""
 _LEFT = "This panel has ended. Run the upload again: it goes on where it was."
@@ -51,7 +50,7 @@ class Session:
         self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
         self._files: BrowserFiles | None = None
-        self._unsettled: deque[Cell] = deque(maxlen=_UNSETTLED)
+        self._unsettled: deque[Cell] = deque(maxlen=_CELLS)
         self._cells: deque[Cell] = deque(maxlen=_CELLS)  # that show the panel, the newest last
         self._fallback: Fallback | None = None
         self._undo: Callable[[], None] = lambda: None
@@ -144,13 +143,9 @@ class Session:
         """
         for cell in list(self._unsettled):
             if cell.ended and cell.settle():
-                self.drop(cell)
-
-    def drop(self, cell: Cell) -> None:
-        """Forget a cell that shows no panel any more."""
-        for cells in (self._unsettled, self._cells):
-            with contextlib.suppress(ValueError):
-                cells.remove(cell)
+                for cells in (self._unsettled, self._cells) if cell.frozen else (self._unsettled,):
+                    with contextlib.suppress(ValueError):  # two threads may come by at once
+                        cells.remove(cell)
 
     def _freeze(self) -> None:
         for cell in list(self._cells):
@@ -207,7 +202,7 @@ class Cell:
         self._view: Any = None
         self._stock: StockPanel | None = None
         self._kept: list[tuple[str, str]] | None = None  # the states that the notebook file has
-        self._frozen = False
+        self.frozen = False
         self._published: float | None = None  # when all of it was seen to be
         self._own_rows = handles is not None and view is None
         if mode in ("auto", "widget"):
@@ -250,7 +245,7 @@ class Cell:
         Uploads that have succeeded need no buttons after a while: a table takes their panel's place. A
         notebook that is opened without its kernel shows it, where a widget would be an error message.
         """
-        if self._view is None or self._frozen:
+        if self._view is None or self.frozen:
             return True
         rows = self._view.shown()
         if not (self._own_rows and all(row.state == State.DONE.value for row in rows)):
@@ -272,9 +267,9 @@ class Cell:
 
         The widget stays known: a page that was away meanwhile still has it in its copy of the cell.
         """
-        if self._frozen:
+        if self.frozen:
             return
-        self._frozen = True
+        self.frozen = True
         rows = self._view.shown()
         text, table = text_table(rows), html_table(rows)
         if any(not row.ended for row in rows):
@@ -282,7 +277,7 @@ class Cell:
         self._display.update({"text/plain": text, "text/html": table}, raw=True)
 
     def _update(self) -> None:
-        if self._frozen:
+        if self.frozen:
             return
         if self._stock is not None:
             data, metadata = self._stock.bundle(self._view.shown()), {}
