@@ -20,10 +20,9 @@ from ossmp_jupyter.errors import (
     InputError,
     NotOSS,
     OssmpError,
-    ResponseTimeout,
 )
 from ossmp_jupyter.oss._answers import MAX_ERROR_BYTES, Asked, error_of, not_oss, server_time
-from ossmp_jupyter.oss._failures import transport_errors
+from ossmp_jupyter.oss._failures import PATIENCE, dripping, transport_errors
 from ossmp_jupyter.oss._heads import bytes_of, required_etag
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
@@ -31,13 +30,10 @@ from ossmp_jupyter.oss.flight import SingleFlight
 from ossmp_jupyter.oss.signing import sign_v1, sign_v4
 from ossmp_jupyter.oss.veil import veil
 from ossmp_jupyter.oss.xml import MAX_XML_BYTES
-from ossmp_jupyter.units import format_duration
 
 __all__ = ["Answer", "Call", "Exchange"]
 
 T = TypeVar("T")
-
-_PATIENCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,35 +130,31 @@ class Exchange:
         OssmpError
             Any of the tree; NotOSS if the answer is longer than ``limit`` bytes.
         """
-        async with self._patient(call):
+        async with self._patient(call, self._whole(call)):
             return await self._read(call, limit)
 
     @asynccontextmanager
-    async def _patient(self, call: Call) -> AsyncIterator[None]:
-        """A time limit for the whole: what comes byte by byte keeps those between bytes quiet for ever."""
-        whole = self._whole(call)
+    async def _patient(self, call: Call, whole: float | None) -> AsyncIterator[None]:
+        """A limit of ``whole`` seconds: what comes byte by byte keeps those between bytes quiet for ever."""
         try:
             async with asyncio.timeout(whole):
                 yield
         except TimeoutError:
-            raise ResponseTimeout(
-                f"{self._host(call)} has not finished its answer to {call.operation} "
-                f"after {format_duration(whole or 0)}",
-                hint="something on the way lets single bytes through; check endpoint, network and proxy",
-            ).concerning(call.what) from None
+            raise dripping(self._host(call), call.operation, whole or 0).concerning(call.what) from None
 
     def _whole(self, call: Call) -> float | None:
         """Seconds for request and answer together: a time-out between bytes alone can be fed for ever.
 
         None where a body of unknown speed goes out.
         """
-        return _PATIENCE * self.connection.timeout if isinstance(call.body, bytes) else None
+        return PATIENCE * self.connection.timeout if isinstance(call.body, bytes) else None
 
     async def _read(self, call: Call, limit: int) -> Answer:
         response = await self._send(call)
         try:
             with self.reading(call, response):
-                body = await _read_bounded(response, limit + 1)
+                async with self._patient(call, PATIENCE * self.connection.timeout):
+                    body = await _read_bounded(response, limit + 1)
                 if len(body) > limit:
                     raise NotOSS(
                         f"{self._host(call)} sent more than {limit} bytes in answer to {call.operation}",
@@ -183,7 +175,7 @@ class Exchange:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[httpx.Response]:
         """Send the call; gives the successful answer with its body still unread."""
-        async with self._patient(call):
+        async with self._patient(call, self._whole(call)):
             response = await self._send(call)
         try:
             yield response

@@ -24,7 +24,18 @@ from ossmp_jupyter.units import format_duration
 if TYPE_CHECKING:
     from ossmp_jupyter.oss._exchange import Call
 
-__all__ = ["transport_errors"]
+__all__ = ["PATIENCE", "dripping", "transport_errors"]
+
+PATIENCE = 5
+"""So many times the time-out between bytes, a whole answer may take: bytes can be fed one by one for ever."""
+
+
+def dripping(host: str, what: str, seconds: float) -> ResponseTimeout:
+    """Make the exception for an answer to ``what`` that goes on and on."""
+    return ResponseTimeout(
+        f"{host} has not finished its answer to {what} after {format_duration(seconds)}",
+        hint="something on the way lets single bytes through; check endpoint, network and proxy",
+    )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 import h11
 import httpx
 
+from ossmp_jupyter.oss._failures import PATIENCE, dripping
 from ossmp_jupyter.transfer.lane_body import PartBody
 from ossmp_jupyter.units import KIB, MIB, format_duration
 
@@ -306,12 +307,14 @@ class Wire:
         raise _AnsweredEarly
 
     def _receive(self, limit: float | None) -> Answer:
+        """Read the answer: ``limit`` seconds between bytes, and not for ever byte by byte."""
         self._socket().settimeout(limit)
+        began = time.monotonic()
         head: h11.Response | None = None
         content = bytearray()
         interim = 0
         while True:
-            event = self._next_event()
+            event = self._next_event(limit, began)
             if isinstance(event, h11.Response):
                 head = event
             elif isinstance(event, h11.Data):
@@ -325,7 +328,7 @@ class Wire:
             else:
                 raise httpx.RemoteProtocolError(f"unexpected {event!r} in the answer")
 
-    def _next_event(self) -> object:
+    def _next_event(self, limit: float | None, began: float) -> object:
         if self._events:
             return self._events.pop(0)
         while (event := self._http.next_event()) is h11.NEED_DATA:
@@ -336,6 +339,9 @@ class Wire:
             except OSError as error:
                 raise httpx.ReadError(str(error)) from error
             self._feed(data)
+            if limit is not None and time.monotonic() > began + PATIENCE * limit:
+                host = f"{self._origin.host}:{self._origin.port}" if self._origin else "the server"
+                raise dripping(host, "a part", PATIENCE * limit)
         return event
 
     def _feed(self, data: bytes) -> None:

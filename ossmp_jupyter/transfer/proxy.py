@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import ssl
 import urllib.request
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import httpx
 
 from ossmp_jupyter.errors import InputError, TransportError
+from ossmp_jupyter.oss._failures import PATIENCE, dripping
 from ossmp_jupyter.oss.veil import veil_address
+from ossmp_jupyter.transfer.lane_body import PartBody
 
 __all__ = ["ProxiedTransport", "environment_proxy"]
 
@@ -74,7 +78,7 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
         """
         refusal: TransportError | None = None
         try:
-            response = await self._inner.handle_async_request(request)
+            response = await self._send(request)
         except httpx.ProxyError as error:
             refusal = self._refusal(str(error))
         except httpx.ConnectError as error:
@@ -95,6 +99,33 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
             await response.aclose()
             refusal = self._refusal("407")
         raise refusal
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send; neither the proxy's consent nor the answer to a part may come byte by byte for ever.
+
+        Waiting for a free connection, and the part itself, take the time they take.
+        """
+        if not isinstance(request.stream, PartBody):
+            return await self._inner.handle_async_request(request)
+        limits = request.extensions.get("timeout", {})
+        allowed = 0.0
+        try:
+            async with asyncio.timeout(None) as limit:
+
+                def within(seconds: float | None) -> None:
+                    nonlocal allowed
+                    allowed = PATIENCE * (seconds or 0.0)
+                    limit.reschedule(asyncio.get_running_loop().time() + allowed if seconds else None)
+
+                async def trace(event: str, _: object) -> None:
+                    if event == "connection.connect_tcp.started":
+                        within(limits.get("connect"))
+
+                request.extensions = {**request.extensions, "trace": trace}
+                request.stream = _Watched(request.stream, within, limits.get("read"))
+                return await self._inner.handle_async_request(request)
+        except TimeoutError:
+            raise dripping(f"the proxy {self._name}", "a part", allowed) from None
 
     def _refusal(self, said: str) -> TransportError:
         """``said`` begins with the status of the proxy's answer."""
@@ -117,6 +148,19 @@ class ProxiedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections."""
         await self._inner.aclose()
+
+
+class _Watched(httpx.AsyncByteStream):
+    """A part on its way: no time limit while it goes out, and then ``seconds`` for the answer."""
+
+    def __init__(self, body: PartBody, within: Callable[[float | None], None], seconds: float | None) -> None:
+        self._body, self._within, self._seconds = body, within, seconds
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._within(None)
+        async for piece in self._body:
+            yield piece
+        self._within(self._seconds)
 
 
 def _shown(proxy: str) -> tuple[str, bool]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -94,20 +93,6 @@ def test_hostile_answer_to_a_part(serve: Callable[[Answer], HostileServer], file
     check_sentence(error)
     assert "UploadPart" in str(error)
     assert peak.grown() < _MEMORY
-
-
-def test_an_answer_that_drips(serve: Callable[[Answer], HostileServer], file: Path) -> None:
-    """A byte now and then keeps every time-out between bytes quiet; the whole answer has its own."""
-
-    def drip() -> Iterator[bytes]:
-        yield b"HTTP/1.1 200 OK\r\n" + ID + b"Content-Length: 5000\r\n\r\n"
-        for _ in range(200):
-            time.sleep(0.2)
-            yield b" "
-
-    error = _upload(serve(drip).port, file, timeout=0.3)
-    check_sentence(error)
-    assert "has not finished its answer" in str(error)
 
 
 def test_an_answer_that_a_proxy_has_compressed(serve: Callable[[Answer], HostileServer], file: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from ossmp_jupyter.errors import OssmpError
+from ossmp_jupyter.errors import OssmpError, ResponseTimeout
 from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.client import OSSClient
@@ -18,21 +20,31 @@ from tests.protocol.operations import OPERATIONS, Operation
 MIB = 1 << 20
 
 
-def attempt(operation: Operation, answer: Answer) -> tuple[OssmpError | None, int, int]:
-    """The error, how many bytes the server could send, and how much memory it took."""
+def attempt(
+    operation: Operation, answer: Answer, proxied: str | None = None
+) -> tuple[OssmpError | None, int, int]:
+    """The error, how many bytes the server could send, and how much memory it took.
+
+    The server is the endpoint, or the proxy on the way to one of the scheme ``proxied``.
+    """
     server = HostileServer(answer)
+    here = f"http://127.0.0.1:{server.port}"
+    connection = connect(
+        endpoint=f"{proxied}://oss.example.com" if proxied else here, region="cn-hangzhou", environ={},
+        timeout=0.2, connect_timeout=0.4,
+        access_key_id="canary-id", access_key_secret=SECRET, security_token=TOKEN,
+    )  # fmt: skip
 
     async def scenario() -> OssmpError | None:
-        connection = connect(
-            endpoint=f"http://127.0.0.1:{server.port}", region="cn-hangzhou", environ={}, timeout=0.2,
-            access_key_id="canary-id", access_key_secret=SECRET, security_token=TOKEN,
-        )  # fmt: skip
-        async with OSSClient(connection, trust_env=False) as client:
-            try:
-                await asyncio.wait_for(operation(client._rest), 20)
-            except OssmpError as error:
-                return error
-            return None
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("http_proxy", "https_proxy"):
+                patch.setenv(name, here.replace("//", "//me:canary-password-0451@"))
+            async with OSSClient(connection, trust_env=proxied is not None) as client:
+                try:
+                    await asyncio.wait_for(operation(client._rest), 20)
+                except OssmpError as error:
+                    return error
+                return None
 
     with contextlib.closing(server):
         peak = Peak()
@@ -69,6 +81,58 @@ def test_hostile_answers(operation: str) -> None:
             told = f"{error!r} {error} {error.__cause__!r} {error.__context__!r} {vars(error)}"
             assert SECRET not in told and TOKEN not in told, where
             assert "\x1b" not in str(error) and "root:" not in told, where
+
+
+_PROXIED = ("init_multipart_upload", "upload_part by a lane", "head_object")
+
+
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("operation", _PROXIED)
+def test_hostile_proxies(operation: str, scheme: str) -> None:
+    """What a proxy answers, to a request or to CONNECT; parts have no lane there."""
+    for answer in ANSWERS:
+        error, sent, memory = attempt(OPERATIONS[operation], ANSWERS[answer], scheme)
+        where = f"{operation}, {answer}: {error}"
+        assert memory < 48 * MIB and sent < 24 * MIB, where
+        if error is None:
+            assert scheme == "http" and answer in FINE.get(operation, ()), where
+            continue
+        check_sentence(error)
+        told = f"{error!r} {error} {error.__cause__!r} {error.__context__!r} {vars(error)}"
+        assert "canary" not in told, where
+
+
+def _drip(first: bytes, piece: bytes) -> Iterator[bytes]:
+    yield first
+    for _ in range(300):
+        time.sleep(0.05)
+        yield piece
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\nETag: AB\r\n"
+DRIPS = {
+    "status line": lambda: _drip(b"HTTP/1.1 200 ", b"O"),
+    "headers": lambda: _drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "interim answers": lambda: _drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": lambda: _drip(_HEAD + b"Content-Length: 5000\r\n\r\n", b" "),
+    "chunks": lambda: _drip(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
+@pytest.mark.parametrize(
+    ("operation", "proxied"),
+    [("upload_part", None), ("upload_part by a lane", None), ("upload_part by a lane", "http")],
+    ids=["ordinary", "lane", "proxy"],
+)
+@pytest.mark.parametrize("name", DRIPS)
+def test_an_answer_that_drips(name: str, operation: str, proxied: str | None) -> None:
+    """Bytes that come one by one keep the time-out between bytes quiet; the whole has its own."""
+    error, _, _ = attempt(OPERATIONS[operation], DRIPS[name], proxied)
+    assert type(error) is ResponseTimeout, error
+    check_sentence(error)
+    assert "has not finished its answer" in str(error)
 
 
 # ------------------------------------------------------------------ answers that are data
