@@ -173,6 +173,13 @@ export function attach(p) {
   if (before.listing) show(before.listing);
   if (before.box) unpack(before.box);
 
+  // -- keys: the notebook's own commands are single keys, and it would take them; Ctrl-S and the like stay its own
+  const whole = el.closest(".ossmp-panel") || root;
+  const take = (e) => {
+    if (whole.contains(e.target)) e.target.toggleAttribute("data-lm-suppress-shortcuts", !(e.ctrlKey || e.metaKey || e.altKey));
+  };
+  addEventListener("keydown", take, true);
+
   // -- a display that is drawn anew (its cell ended, its uploads came to rest) takes the focus over
   const controls = () => [...root.querySelectorAll("button, input, select")];
   root.addEventListener("focusin", (e) => remember({ held: e.target, place: controls().indexOf(e.target) }));
@@ -183,5 +190,5 @@ export function attach(p) {
   if (held && !held.isConnected) setTimeout(() => {
     if (!document.activeElement?.matches("input, textarea, select, [contenteditable]")) controls()[at]?.focus({ preventScroll: true });
   }, 100);
-  return { press, sorted, chosen, message, end() { close?.(); } };
+  return { press, sorted, chosen, message, end() { removeEventListener("keydown", take, true); close?.(); } };
 }

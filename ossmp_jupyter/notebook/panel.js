@@ -121,7 +121,7 @@ export function draw(hub, only, el) {
     const d = { error: "", speed: "", eta: "", parts: "", size: "", upload_id: "", can: "", percent: 0, ...row.data };
     row.tr.dataset.state = d.state;
     row.tr.dataset.uploadId = d.upload_id;
-    row.radio.setAttribute("aria-label", "Select " + d.name + ", " + d.words);
+    row.radio.setAttribute("aria-label", "Select " + (d.state === "unfinished" ? d.address : d.name) + ", " + d.words);
     for (const key of ["name", "speed", "parts", "words", "error"]) put(row[key], d[key]);
     row.below.hidden = !d.error;
     put(row.address, "→ " + d.address);
@@ -134,6 +134,7 @@ export function draw(hub, only, el) {
     row.upload.parentNode.title = d.upload_id;
     row.fill.style.transform = "scaleX(" + d.percent / 100 + ")";
     row.bar.setAttribute("aria-valuenow", Math.floor(d.percent));
+    row.bar.setAttribute("aria-valuetext", row.size.textContent || d.words);
     row.bar.setAttribute("aria-label", d.name);
   }
   function arrange() {
@@ -155,12 +156,12 @@ export function draw(hub, only, el) {
     if (!order && !rows.some((data) => shows(data.id))) return;
     for (const data of rows) if (shows(data.id)) { const row = own.get(data.id) || build(data.id); row.data = data; row.dirty = true; }
     if (order) {
-      const held = document.activeElement, inside = table.contains(held);
+      const held = document.activeElement, was = own.get(chosen), near = was?.group.contains(held) || buttons.some(([b]) => b === held);
       for (const [id, row] of own) if (!order.includes(id)) { row.group.remove(); own.delete(id); if (chosen === id) chosen = null; }
       ids = order.filter((id) => own.has(id));
       if (ids.length && !own.has(chosen)) choose(ids[0]);
       else if (chosen) choose(chosen);
-      if (inside && !table.contains(held)) (own.get(chosen)?.radio || root).focus({ preventScroll: true });
+      if (near && was && own.get(chosen) !== was) (own.get(chosen)?.radio || root).focus({ preventScroll: true });
     }
     if (!frame) frame = requestAnimationFrame(flush);
   }
