@@ -31,6 +31,7 @@ __all__ = ["matcher_for"]
 _LINE = re.compile(
     rf"(?:^|=|%%?time\s)\s*%?({'|'.join(sorted(MAGICS, key=len, reverse=True))})\s+(.*)$", re.DOTALL
 )
+_SETTING = re.compile(r"^\s*%?config\s+OssMagics\.(\w+)\s*=\s*(\S*)$")
 _PATIENCE = 0.8  # seconds in all for what a server is asked; Tab must not hang
 _MOST = 100
 
@@ -90,7 +91,7 @@ def matcher_for(shell: InteractiveShell) -> Any:
 def _match(magics: OssMagics, context: CompletionContext) -> SimpleMatcherResult:
     found = _LINE.search(_continued(context))
     if found is None:
-        return SimpleMatcherResult(completions=[], suppress=False)
+        return _setting(magics, context)
     name, rest = found.groups()
     word = read_word(rest, magics.shell.user_ns)
     if word.expression or not context.text_until_cursor.endswith(word.raw):
@@ -107,6 +108,19 @@ def _match(magics: OssMagics, context: CompletionContext) -> SimpleMatcherResult
             texts[typed.completed(offer.value, follow=follow, ends=offer.ends)] = offer.kind
     completions: Any = [SimpleCompletion(text=text, type=kind) for text, kind in texts.items()] or _Nothing()
     return SimpleMatcherResult(completions=completions, suppress=True, matched_fragment=typed.raw)
+
+
+def _setting(magics: OssMagics, context: CompletionContext) -> SimpleMatcherResult:
+    """Complete ``%config OssMagics.ui = 'te``: the values of what has a fixed list of them."""
+    found = _SETTING.search(context.text_until_cursor)
+    trait: Any = magics.traits(config=True).get(found[1]) if found else None
+    values: list[object] = list(getattr(trait, "values", ())) or ([True, False] if trait is not None and
+                           isinstance(getattr(magics, trait.name), bool) else [])  # fmt: skip
+    if found is None or not values:
+        return SimpleMatcherResult(completions=[], suppress=False)
+    texts = (repr(value).replace("'", found[2][:1] if found[2][:1] == '"' else "'") for value in values)
+    completions = [SimpleCompletion(text=text, type="param") for text in texts if text.startswith(found[2])]
+    return SimpleMatcherResult(completions=completions, suppress=True, matched_fragment=found[2])
 
 
 def _continued(context: CompletionContext) -> str:

@@ -10,6 +10,8 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import IPython
+
 import ossmp_jupyter
 from ossmp_jupyter.errors import OssmpError
 
@@ -87,9 +89,9 @@ def _own_lines(shell: InteractiveShell, trace: TracebackType | None) -> list[str
 
 @functools.cache
 def _not_the_users() -> tuple[str, ...]:
-    ours = os.path.dirname(ossmp_jupyter.__file__)
+    ours = [os.path.dirname(package.__file__) for package in (ossmp_jupyter, IPython)]
     places = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages(),
-              site.getusersitepackages(), ours]  # fmt: skip
+              site.getusersitepackages(), *ours]  # fmt: skip
     return tuple({os.path.join(os.path.realpath(place), "") for place in places} | {
         os.path.join(place, "") for place in places
     })  # fmt: skip

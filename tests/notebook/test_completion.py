@@ -77,6 +77,10 @@ TABLE = {
     "%oss_connect --ca-file ce|": ["%oss_connect --ca-file cert.pem"],
     "%oss_connect --local --root my|": ["%oss_connect --local --root my\\ folder/"],
     U + "k --checkpoint=my\\ fo|": [U + "k --checkpoint=my\\ folder/"],
+    "%config OssMagics.ui = 'te|": ["%config OssMagics.ui = 'text'"],
+    '%config OssMagics.ui = "n|': ['%config OssMagics.ui = "none"'],
+    "%config OssMagics.checkpoint = |": [f"%config OssMagics.checkpoint = {v}" for v in (False, True)],
+    "%config OssMagics.ch|": ["%config OssMagics.checkpoint"],
     # variables
     U + "k --callback |": [U + "k --callback call_me"],
     U + "k --progress ho|": [U + "k --progress hook"],
