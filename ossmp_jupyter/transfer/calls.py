@@ -172,15 +172,16 @@ class ClientCalls:
         bucket: str | None = None,
     ) -> AsyncIterator[UploadsPage]:
         """All pages of :meth:`list_uploads` from the markers on, ``common_prefixes`` included."""
-        after = (key_marker, upload_id_marker)
+        after, seen = (key_marker, upload_id_marker), set[tuple[str, str]]()
         while True:
             page = await self.list_uploads(
                 prefix=prefix, delimiter=delimiter, key_marker=after[0], upload_id_marker=after[1],
                 max_uploads=max_uploads, bucket=bucket,
             )  # fmt: skip
             yield page
-            before, after = after, (page.next_key_marker, page.next_upload_id_marker)
-            if not page.is_truncated or after == before:
+            seen.add(after)
+            after = (page.next_key_marker, page.next_upload_id_marker)
+            if not page.is_truncated or after in seen:  # a server that goes round in circles has told all
                 return
 
     async def iter_uploads(

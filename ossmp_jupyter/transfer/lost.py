@@ -130,7 +130,7 @@ async def _open_uploads(
     rest: RestClient, bucket: str, key: str, retrier: Retrier
 ) -> Collection[tuple[str, datetime | None]]:
     found: list[tuple[str, datetime | None]] = []
-    after = ("", "")
+    after, seen = ("", ""), set[tuple[str, str]]()
     while True:
         page = await retrier.run(
             "ListMultipartUploads",
@@ -139,11 +139,11 @@ async def _open_uploads(
             ),
         )
         found += [(upload.upload_id, upload.initiated) for upload in page.uploads if upload.key == key]
-        following = (page.next_key_marker, page.next_upload_id_marker)
+        seen.add(after)
+        after = (page.next_key_marker, page.next_upload_id_marker)
         # Keys come in order: behind the key itself only longer ones follow.
-        if not page.is_truncated or following == after or following[0] > key:
+        if not page.is_truncated or after in seen or after[0] > key:
             return found
-        after = following
 
 
 async def _is_empty(rest: RestClient, bucket: str, key: str, upload_id: str, retrier: Retrier) -> bool:

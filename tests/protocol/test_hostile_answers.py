@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -200,6 +201,23 @@ def test_parts_are_listed_in_order(numbers: list[int], following: int) -> None:
 
     error, _, _ = attempt(act, lambda: iter([plain(document)]))
     assert error is not None and "not in order" in str(error) and "request ID 5F2A" in str(error)
+
+
+def test_pages_that_go_round_in_circles() -> None:
+    """Each marker is followed once."""
+    markers = itertools.cycle("abc")
+
+    def page() -> Iterator[bytes]:
+        document = f"""<ListMultipartUploadsResult><Upload><Key>k</Key><UploadId>u</UploadId></Upload>
+            <IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>
+            <NextUploadIdMarker>{next(markers)}</NextUploadIdMarker></ListMultipartUploadsResult>"""
+        yield plain(document.encode())
+
+    async def act(rest: RestClient) -> None:
+        async with OSSClient(rest.connection, trust_env=False) as client:
+            assert len([upload async for upload in client.iter_uploads(bucket="demo")]) == 4
+
+    assert attempt(act, page)[0] is None
 
 
 LISTINGS = {
