@@ -89,7 +89,7 @@ def _own_lines(shell: InteractiveShell, trace: TracebackType | None) -> list[str
 
 @functools.cache
 def _not_the_users() -> tuple[str, ...]:
-    ours = [os.path.dirname(package.__file__) for package in (ossmp_jupyter, IPython)]
+    ours = [os.path.dirname(str(package.__file__)) for package in (ossmp_jupyter, IPython)]
     places = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages(),
               site.getusersitepackages(), *ours]  # fmt: skip
     return tuple({os.path.join(os.path.realpath(place), "") for place in places} | {
