@@ -88,7 +88,7 @@ def load_ipython_extension(ipython: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    """Take the magics away: ``%unload_ext ossmp_jupyter``. Uploads go on until the kernel ends."""
+    """Take the magics away: ``%unload_ext ossmp_jupyter``. Uploads are paused and can be resumed."""
     from ossmp_jupyter.notebook.extension import unload
 
     unload(ipython)

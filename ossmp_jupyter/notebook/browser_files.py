@@ -15,6 +15,7 @@ import anywidget
 import traitlets
 
 from ossmp_jupyter.notebook.courier import Courier, PageFile
+from ossmp_jupyter.notebook.models import close_model
 from ossmp_jupyter.notebook.panel import Panel, PanelView, _in_context, _keep_subshell
 from ossmp_jupyter.notebook.scripts import module_text
 
@@ -181,7 +182,7 @@ class BrowserFiles:
         self._todo.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=2)
-        self.model.close()
+        close_model(self.model)
 
     # ------------------------------------------------------------------ towards the pages
     def _send(self, content: dict[str, Any]) -> None:

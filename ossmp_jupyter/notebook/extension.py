@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 _KEY = "OssMagics"
+_PATIENCE = 6.0
+"""Seconds to let go of everything; an Initiate that is under way has five of them."""
 _RESULT = ("ossmp_jupyter.transfer.progress", "UploadResult")
 
 
@@ -53,6 +55,24 @@ def unload(shell: InteractiveShell) -> None:
     restore()
     _show_results_as_ever(shell)
     magics.close()
+    _end_engine()
+
+
+def _end_engine() -> None:
+    """Pause what still runs, say how it goes on, and end all threads and connections."""
+    manager = sys.modules.get("ossmp_jupyter.transfer.manager")
+    if manager is None:
+        return  # nothing was ever uploaded
+    left = [handle for handle in manager.uploads() if not handle.future.done()]
+    manager.stop_engine(_PATIENCE)
+    again = "after %load_ext ossmp_jupyter"
+    if len(left) == 1:
+        print(f"paused {left[0].name} → {left[0].address}: it goes on when its cell is run again {again}"
+              + (f", or by %oss_resume {left[0].upload_id}" if left[0].upload_id else ""))  # fmt: skip
+    elif left:
+        print(
+            f"paused {len(left)} uploads: {again} their cells go on where they were; %oss_uploads shows them"
+        )
 
 
 def _show_results_as_tables(shell: InteractiveShell) -> None:

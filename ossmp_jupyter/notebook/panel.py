@@ -22,6 +22,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from ossmp_jupyter.notebook.models import close_model
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
 from ossmp_jupyter.notebook.scripts import packed_module
 
@@ -72,6 +73,7 @@ class PanelView(anywidget.AnyWidget):
             hub=panel.hub.model_id, ids=None if ids is None else list(ids), layout=panel.hub.layout
         )
         self._panel = panel
+        panel.views.add(self)
 
     def shown(self) -> list[Row]:
         """The rows of this view as they are now."""
@@ -119,7 +121,7 @@ class Panel:
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
         self.touched = 0.0  # when the page sent a click last
         self._asked = False  # a page asked for everything
-        self._views: weakref.WeakSet[PanelView] = weakref.WeakSet()
+        self.views: weakref.WeakSet[PanelView] = weakref.WeakSet()  # all of them, to be closed with it
         self._soon: tuple[float, ...] = ()
         self._serial = 0  # of the last message
         self._lock = threading.Lock()
@@ -138,9 +140,7 @@ class Panel:
     def view(self, ids: Sequence[str] | None = None) -> PanelView:
         """Make a view to display."""
         self.prepare()
-        view = PanelView(self, ids)
-        self._views.add(view)
-        return view
+        return PanelView(self, ids)
 
     def prepare(self) -> None:
         """Make ready for a view; the ticker runs from now on."""
@@ -178,9 +178,9 @@ class Panel:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=2)
-        for view in list(self._views):
-            view.close()
-        self.hub.close()
+        for view in list(self.views):
+            close_model(view)
+        close_model(self.hub)
 
     def tick(self, rows: list[Row]) -> None:
         """Send what changed since the last tick; a heartbeat when nothing did for a while."""

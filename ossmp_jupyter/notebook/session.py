@@ -181,8 +181,19 @@ class Session:
             self.end_cell()
             self._panel.close()
             self._panel = None
+        self._leave_local()
+
+    def _leave_local(self) -> None:
+        """Give up the embedded OSS; the connection to it would lead nowhere."""
+        if not self.local:
+            return
+        from ossmp_jupyter.transfer import manager
+
+        current = manager.default_connection()
         for handle in self.local:
             handle.close()
+            if current is not None and current.identity == handle.identity:
+                manager.set_default_connection(None)
         self.local.clear()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ossmp_jupyter.notebook.models import close_model
 from ossmp_jupyter.notebook.panel import _in_context, _keep_subshell
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
 
@@ -148,7 +149,7 @@ class StockPanel:
     def close(self) -> None:
         """Close all models."""
         for one in (*self.widget.children, *self._tools.children, *self._question.children, self.widget):
-            one.close()
+            close_model(one)
 
 
 def _set(widget: Any, **values: Any) -> None:

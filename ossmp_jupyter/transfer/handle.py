@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as cf
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ossmp_jupyter.errors import OssmpError, UploadAborted
+from ossmp_jupyter.errors import InputError, OssmpError, UploadAborted
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
@@ -251,8 +252,5 @@ class Upload:
         async def deliver() -> None:
             message()
 
-        delivery = deliver()
-        try:
-            self._run(delivery)
-        except RuntimeError:  # the engine has ended: so has the upload
-            delivery.close()
+        with contextlib.suppress(InputError):  # the engine has ended: so has the upload
+            self._run(deliver())

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from ossmp_jupyter.errors import UploadInUse
+from ossmp_jupyter.errors import InputError, UploadInUse
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.transfer import defaults
 from ossmp_jupyter.transfer.client import OSSClient
@@ -67,8 +67,20 @@ class Engine:
             self.loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> cf.Future[T]:
-        """Run a coroutine on the engine's loop."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Run a coroutine on the engine's loop.
+
+        Raises
+        ------
+        InputError
+            If the engine has ended.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            raise InputError(
+                "what this upload ran on has ended", hint="run the upload again: it goes on where it was"
+            ) from None
         future.add_done_callback(self._ended)
         return future
 
@@ -179,13 +191,13 @@ def engine() -> Engine:
         return _engine
 
 
-def stop_engine() -> None:
-    """End the engine, if there is one; the next upload starts a new one."""
+def stop_engine(timeout: float = _EXIT) -> None:
+    """End the engine, if there is one; the next upload starts a new one. ``timeout`` is in seconds."""
     global _engine
     with _engine_lock:
         old, _engine = _engine, None
     if old is not None:
-        old.stop()
+        old.stop(timeout)
         atexit.unregister(old.stop)
 
 
