@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.localoss.call import Answer
-from ossmp_jupyter.localoss.errors_xml import DropConnection
+from ossmp_jupyter.localoss.errors_xml import DropConnection, Refused
 from ossmp_jupyter.localoss.faults import read_rules
 from ossmp_jupyter.localoss.request import Body, Head, Wire
 from ossmp_jupyter.units import parse_size
@@ -87,7 +87,7 @@ def control(service: Service, head: Head, body: Body, wire: Wire, peer: str) -> 
     try:
         text = body.read_all(service.settings.limits.xml_bytes)
         return action(service, head, json.loads(text) if text else None, wire)
-    except (InputError, ValueError) as error:
+    except (InputError, ValueError, Refused, RecursionError) as error:
         return _json({"error": str(error)}, 400)
 
 

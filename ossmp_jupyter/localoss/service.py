@@ -76,8 +76,10 @@ class Service:
             return False
         if head.path.startswith(PREFIX):
             answer = control(self, head, body, wire, peer)
-            _send(wire, head, answer, extra=(), close=not head.keep_alive)
-            return head.keep_alive
+            wire.drain(body)
+            keep = head.keep_alive and body.done
+            _send(wire, head, answer, extra=(), close=not keep)
+            return keep
         call = Call(head, body, wire, self.store, self.settings)
         if self.pace.rate is not None:
             wire.narrow()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -161,11 +162,28 @@ def test_nothing_is_smuggled(client: Client, name: str) -> None:
     more = HEADS.get(name, _CHUNKED)
     raw = signed(client, "PUT", "cover")[:-2] + more + b"\r\n\r\n" + BODIES.get(name, b"") + _HIDDEN
     answer = send(client, raw, half_close=True)
-    codes = [line.split(b" ")[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    codes = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
     assert codes == [b"400"], answer[:300]
     assert b"Connection: close" in answer
     assert "DeleteObject" not in {entry["operation"] for entry in client.oss.journal()}
     assert client.request("GET", "kept").body == b"x"
+
+
+@pytest.mark.parametrize("token", [False, True], ids=["stranger", "owner"])
+@pytest.mark.parametrize(
+    "body", [_HIDDEN, b"[" * 100_000, b"{" + b" " * 5_000_000], ids=["hidden", "deep", "long"]
+)
+def test_the_control_endpoint(client: Client, body: bytes, token: bool) -> None:
+    """What its requests carry is read to its end or not at all, and never taken for a request."""
+    head = f"POST /_localoss/faults HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+    if token:
+        head += f"x-localoss-token: {client.oss._control_token!s}\r\n"
+    answer = send(
+        client, head.encode() + b"\r\n" + body + b"GET /_localoss/ping HTTP/1.1\r\n\r\n", half_close=True
+    )
+    codes = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+    assert codes == ([b"400"] if token else [b"403"]) + [b"403"], answer[:300]
+    assert alive(client)
 
 
 # ------------------------------------------------------------------ names that are paths
