@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.board import Board
+from ossmp_jupyter.notebook.cleaning import Sweeper
 from ossmp_jupyter.notebook.engine import (
     abort_upload,
     connection_now,
@@ -47,6 +48,7 @@ class Actions:
 
     def __init__(self, board: Board, box: Callable[[], dict[str, Any]]) -> None:
         self._board, self._box = board, box
+        self._sweeper = Sweeper(board.forget)
         self._listed: dict[str, list[PartInfo]] = {}
 
     def __call__(self, panel: Panel, verb: str, upload: str, page: int, file: str = "") -> None:
@@ -56,6 +58,12 @@ class Actions:
             return
         if verb == "script":
             panel.tell("script", {"text": module_text("live")})
+            return
+        if verb == "old":
+            self._sweeper.look(panel, page)
+            return
+        if verb == "abortold":
+            self._sweeper.abort(panel, upload)
             return
         if verb == "box":
             panel.tell("box", self._box())

@@ -42,6 +42,7 @@ export function attach(p) {
     for (const { group, data: d } of rows) group.hidden = !(d.name + d.address + d.words).toLowerCase().includes(text);
     all.hidden = rows.length < 2;
     order.hidden = rows.length < MANY && !text;
+    sweep.hidden = !!only || !rows.some((row) => row.data.state === "unfinished");
     return rows;
   }
 
@@ -61,6 +62,37 @@ export function attach(p) {
     ask.hidden = !id;
     if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
   }
+
+  // -- cleaning up: what the bucket holds of uploads that nobody will finish
+  const clean = make("div", "ossmp-clean");
+  tools.after(clean);
+  clean.setAttribute("role", "group");
+  clean.setAttribute("aria-label", "Clean up");
+  clean.hidden = true;
+  const sweep = button("Clean up…", "", tools, () => { clean.hidden = !clean.hidden; sweep.ariaExpanded = String(!clean.hidden); if (!clean.hidden) look(); });
+  const how = make("div", "ossmp-tools", clean);
+  make("span", "", how, "Abort unfinished uploads older than");
+  const ages = make("select", "", how);
+  ages.ariaLabel = "Older than";
+  for (const [text, seconds] of [["1 day", 86400], ["7 days", 604800], ["30 days", 2592000], ["nothing: all of them", 0]]) make("option", "", ages, text).value = seconds;
+  ages.value = "604800";
+  ages.onchange = look;
+  const old = make("div", "", clean);
+  old.setAttribute("role", "status");
+  let looking = false;
+  function tidy() { clean.hidden = true; sweep.ariaExpanded = "false"; (sweep.hidden ? own.get(p.chosen())?.radio || root : sweep).focus(); }
+  function look() { looking = true; old.replaceChildren("Asking the bucket…"); send("old", "", +ages.value); }
+  function found(m) {
+    looking = false;
+    old.replaceChildren(m.text);
+    const list = make("ul", "", old);
+    for (const line of m.lines || []) make("li", "", list, line);
+    if (m.more) make("li", "", list, "and " + m.more + " more");
+    const bar = make("div", "ossmp-tools", old);
+    if (m.count) button("Yes, abort " + (m.count > 1 ? "all " + m.count : "it"), "ossmp-abort", bar, () => { tidy(); send("abortold", m.plan); });
+    button(m.count ? "Keep" : "Close", "", bar, tidy);
+  }
+  clean.onkeydown = (e) => { if (e.key === "Escape") tidy(); };
 
   // -- files of this computer: the box of %oss_pick, fetched when it is wanted
   const place = make("div", "");
@@ -149,6 +181,7 @@ export function attach(p) {
 
   function message(m) {
     if (m.t === "box" && opening) unpack(m);
+    else if (m.t === "old" && looking && m.age === +ages.value) found(m); // else an earlier question, or another page's
     else if (m.t === "ask" && m.id === p.chosen()) wonder(m);
     else if (m.t === "parts" && (m.id === p.chosen() || listing?.id === m.id)) { say(m.text); show(m); }
     else if (m.t === "map" && m.receipt && listing?.id === m.id && !listing.receipt) show({ ...listing, ...m });

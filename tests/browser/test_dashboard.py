@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.contrast import faint, sticking_out
 from tests.browser.lab import Browser
 from tests.browser.test_clicks import ask, stored, uploads
+from tests.browser.test_look import GALLERY
 
 DASHBOARD = Path(__file__).parents[2] / "notebooks" / "dashboard.ipynb"
 MIB = 1 << 20
@@ -86,10 +89,13 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     left = ask(oss, lambda client: client.init_multipart_upload("left/behind.bin"))
     film = tmp_path / "film.mov"
     film.write_bytes(os.urandom(40 * MIB))
+    more = [ask(oss, lambda client, n=n: client.init_multipart_upload(f"old/{n}")) for n in range(3)]
     oss.set_bandwidth("6MB/s")
     view.goto(url)
     view.locator(".ossmp-files").wait_for()
+    row(view, "left/behind.bin").wait_for()
     assert "%" not in view.locator("body").inner_text(), "code is shown to people without code"
+    assert view.get_by_role("button", name="Upload files…").count() == 0, "the box is there already"
 
     # clean up what somebody left
     row(view, "left/behind.bin").get_by_role("radio").check()
@@ -97,6 +103,7 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     click(view, "Yes, abort")
     view.get_by_text("its parts are deleted on OSS").wait_for()
     assert left.upload_id not in uploads(oss)  # type: ignore[attr-defined]
+    clean_up(view, oss, len(more))
 
     # upload, watch, pause, list parts, resume
     view.locator("input[type=file]").set_input_files([str(film)])
@@ -122,6 +129,23 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     done = [line for line in oss.journal() if line["operation"] == "CompleteMultipartUpload"]
     assert [line["upload_id"] for line in done] == [upload_id]
 
+    # what was published: its receipt, and a link for somebody without keys
+    view.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url.rstrip("/"))
+    click(view, "Details")
+    view.get_by_text("verified, ETag").wait_for()
+    click(view, "Copy link")
+    view.get_by_text("Copied: works until").wait_for()
+    link = view.evaluate("navigator.clipboard.readText()")
+    assert httpx.get(link, trust_env=False).content == film.read_bytes()
+    panel = view.locator(".ossmp-panel").first
+    assert faint(panel)[0] == [] == sticking_out(panel)
+    if GALLERY:
+        view.screenshot(path=str(Path(GALLERY, "dashboard.png")))
+    view.set_viewport_size({"width": 400, "height": 800})
+    assert faint(panel)[0] == [] == sticking_out(panel)
+    view.set_viewport_size({"width": 1200, "height": 800})
+    click(view, "Close")
+
     # abort a running one
     oss.set_bandwidth("2MB/s")
     second = film.rename(tmp_path / "unwanted.mov")
@@ -131,3 +155,28 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     click(view, "Yes, abort")
     row(view, "unwanted.mov", "aborted").wait_for()
     assert uploads(oss) == []
+
+
+def clean_up(view: Any, oss: LocalOSS, left: int) -> None:
+    """Abort what is older than an age, after a look at what that would be."""
+    click(view, "Clean up…")
+    cleaning = view.get_by_role("group", name="Clean up")
+    cleaning.get_by_text("has no unfinished upload older than 7 d").wait_for()
+    cleaning.get_by_label("Older than").select_option("nothing: all of them")
+    cleaning.get_by_text(f"{left} unfinished uploads in bucket demo").wait_for()
+    assert cleaning.get_by_role("listitem").filter(has_text="oss://demo/old/").count() == left
+    click(view, "Keep")
+    assert len(uploads(oss)) == left, "Keep aborted them"
+    late = ask(oss, lambda client: client.init_multipart_upload("late"))
+    click(view, "Clean up…")
+    cleaning.get_by_label("Older than").select_option("1 day")
+    cleaning.get_by_text("older than 24 h").wait_for()
+    cleaning.get_by_label("Older than").select_option("nothing: all of them")
+    cleaning.get_by_text(f"{left + 1} unfinished uploads").wait_for()
+    later = ask(oss, lambda client: client.init_multipart_upload("later than the look"))
+    click(view, f"Yes, abort all {left + 1}")
+    view.get_by_text(f"Aborted {left + 1} uploads; their parts are deleted.").wait_for()
+    assert late.upload_id not in uploads(oss)  # type: ignore[attr-defined]
+    assert uploads(oss) == [later.upload_id], "more than what was shown"  # type: ignore[attr-defined]
+    ask(oss, lambda client: client.abort_multipart_upload("later than the look", later.upload_id))  # type: ignore[attr-defined]
+    row(view, "old/").first.wait_for(state="detached")
