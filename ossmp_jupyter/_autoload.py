@@ -2,6 +2,10 @@
 
 IPython reads ``ipython_kernel_config.json`` from the environment (``<prefix>/etc/ipython``) and from the
 user's profile. Both may hold other people's settings, so nothing but our own entries is touched.
+
+Of several files that set the same list IPython takes one, and drops the others. So the entry is in
+``extra_extensions``, which nobody writes into files: in ``extensions`` it would switch off what the user's
+own ``ipython_config.py`` loads, or be switched off by it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from ossmp_jupyter.errors import InputError
 __all__ = ["config_path", "disable", "enable"]
 
 _NAME = "ipython_kernel_config.json"
+_ONCE = {"InteractiveShellApp": {"extensions": ["ossmp_jupyter"]}}  # the fragment of 0.1.0
 
 
 def fragment() -> dict[str, Any]:
@@ -41,7 +46,7 @@ def config_path(*, user: bool) -> Path:
 def enable(path: Path) -> bool:
     """Merge the fragment into the file at `path`; return False if it was there already."""
     config = _read(path)
-    merged = _merged(config, fragment())
+    merged = _merged(_without(config, _ONCE), fragment())
     if merged == config:
         return False
     _write(path, merged)
@@ -51,13 +56,16 @@ def enable(path: Path) -> bool:
 def disable(path: Path) -> bool:
     """Take the fragment out of the file at `path`; return False if nothing of ours was in it."""
     config = _read(path)
-    remaining = _without(config, fragment())
+    remaining = _without(_without(config, fragment()), _ONCE)
     if remaining == config:
         return False
     if remaining:
         _write(path, remaining)
     else:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise _not_written(path, error) from error
     return True
 
 
@@ -97,7 +105,7 @@ def _unexpected(found: Any) -> InputError:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="check its permissions") from error
@@ -123,5 +131,10 @@ def _write(path: Path, config: dict[str, Any]) -> None:
         Path(temporary.name).chmod(mode)
         Path(temporary.name).replace(target)
     except OSError as error:
-        hint = "use --user, or run this as the environment's owner"
-        raise InputError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write {path}: {error.strerror}", hint="use --user, or run this as the environment's owner"
+    )

@@ -37,7 +37,7 @@ _STOP_AT_20 = [
 ]
 
 
-def _without_roots_power() -> None:
+def without_roots_power() -> None:
     """In a user namespace root is an ordinary owner of files: it has to keep to their modes."""
     if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).unshare(0x10000000):
         os._exit(77)
@@ -87,7 +87,7 @@ def test_read_only_folder(crashes: Crashes) -> None:
     journals = crashes.state / "journals"
     journals.mkdir(parents=True)
     journals.chmod(0o555)
-    warnings = _finish(crashes, preexec=_without_roots_power)
+    warnings = _finish(crashes, preexec=without_roots_power)
     journals.chmod(0o755)
     assert len(warnings) == 1 and "cannot be saved" in warnings[0], warnings
 
@@ -101,7 +101,7 @@ def test_journal_that_became_read_only(crashes: Crashes) -> None:
     crashes.oss.journal(clear=True)
     journals = crashes.state / "journals"
     journals.chmod(0o555)
-    warnings = _finish(crashes, preexec=_without_roots_power)
+    warnings = _finish(crashes, preexec=without_roots_power)
     journals.chmod(0o755)
     assert len(warnings) == 1 and "cannot be saved" in warnings[0], warnings
     sent = [e for e in crashes.oss.journal() if e["operation"] == "UploadPart"]

@@ -6,11 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-PROBE = "print('has', 'oss_upload' in get_ipython().magics_manager.magics['line'])"
+from tests.crash.test_disk import without_roots_power
+
+PROBE = (
+    "print('has', 'oss_upload' in get_ipython().magics_manager.magics['line'],"
+    " 'theirs' in get_ipython().user_ns)"
+)
+THEIRS = "def load_ipython_extension(shell):\n    shell.user_ns['theirs'] = True\n"
 
 
 @pytest.fixture
@@ -18,9 +25,14 @@ def home(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": ""}
 
 
-def run(home: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    home: dict[str, str], *arguments: str, preexec: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ossmp_jupyter", *arguments]
-    return subprocess.run(command, env=home, capture_output=True, text=True, check=False, timeout=50)
+    return subprocess.run(
+        command, env=home, capture_output=True, text=True, check=False, timeout=50,
+        preexec_fn=preexec,
+    )  # fmt: skip
 
 
 def config_file(home: dict[str, str]) -> Path:
@@ -46,12 +58,20 @@ def kernel_says(home: dict[str, str], tmp_path: Path, python: str = sys.executab
 
 
 def test_enable_makes_new_kernels_load_the_magics(home: dict[str, str], tmp_path: Path) -> None:
-    assert kernel_says(home, tmp_path) == "has False"
-    assert run(home, "enable", "--user").returncode == 0
-    assert kernel_says(home, tmp_path) == "has True"
-    assert run(home, "disable", "--user").returncode == 0
-    assert kernel_says(home, tmp_path) == "has False"
-    assert not config_file(home).exists()
+    """And what the user's own configuration loads goes on being loaded."""
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    home["PYTHONPATH"] = str(tmp_path)
+    own = config_file(home).with_name("ipython_config.py")
+    own.parent.mkdir(parents=True)
+    own.write_text("c.InteractiveShellApp.extensions = ['theirs']\n")
+    assert kernel_says(home, tmp_path) == "has False True"
+    for _ in range(2):
+        assert run(home, "enable", "--user").returncode == 0
+    assert kernel_says(home, tmp_path) == "has True True"
+    for _ in range(2):
+        assert run(home, "disable", "--user").returncode == 0
+    assert kernel_says(home, tmp_path) == "has False True"
+    assert os.listdir(own.parent) == [own.name] or not config_file(home).exists()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +79,7 @@ def test_enable_makes_new_kernels_load_the_magics(home: dict[str, str], tmp_path
     [
         {"IPKernelApp": {"matplotlib": "inline"}},
         {"InteractiveShellApp": {"extensions": ["autoreload"], "exec_lines": ["x = 1"]}},
+        {"InteractiveShellApp": {"extra_extensions": ["autoreload"]}},
         {"InteractiveShellApp": {"exec_lines": []}, "Ключ": ["ü", None, 1.5]},
     ],
 )
@@ -69,7 +90,7 @@ def test_other_settings_survive_both_ways(home: dict[str, str], others: dict[str
     path.chmod(0o600)
     assert "Enabled" in run(home, "enable", "--user").stdout
     enabled = json.loads(path.read_text())
-    assert enabled["InteractiveShellApp"]["extensions"][-1] == "ossmp_jupyter"
+    assert enabled["InteractiveShellApp"]["extra_extensions"][-1] == "ossmp_jupyter"
     assert "Already enabled" in run(home, "enable", "--user").stdout
     assert json.loads(path.read_text()) == enabled
     assert path.stat().st_mode & 0o777 == 0o600
@@ -89,17 +110,66 @@ def test_a_symlinked_configuration_stays_a_symlink(home: dict[str, str], tmp_pat
     assert "ossmp_jupyter" in real.read_text()
 
 
-@pytest.mark.parametrize("text", ["{not json", "[1, 2]", '{"InteractiveShellApp": {"extensions": "x"}}'])
-def test_a_broken_configuration_is_left_alone(home: dict[str, str], text: str) -> None:
+def test_the_entry_of_the_first_version_goes_too(home: dict[str, str]) -> None:
+    path = config_file(home)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"InteractiveShellApp": {"extensions": ["autoreload", "ossmp_jupyter"]}}')
+    assert "Enabled" in run(home, "enable", "--user").stdout
+    enabled = json.loads(path.read_text())
+    assert enabled == {
+        "InteractiveShellApp": {"extensions": ["autoreload"], "extra_extensions": ["ossmp_jupyter"]}
+    }
+    assert "Disabled" in run(home, "disable", "--user").stdout
+    assert json.loads(path.read_text()) == {"InteractiveShellApp": {"extensions": ["autoreload"]}}
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+@pytest.mark.parametrize(
+    "text", ["{not json", "[1, 2]", '{"InteractiveShellApp": {"extra_extensions": "x"}}']
+)
+def test_a_broken_configuration_is_left_alone(home: dict[str, str], command: str, text: str) -> None:
     path = config_file(home)
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    done = run(home, "enable", "--user")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.splitlines()) <= 2
+    done = run(home, command, "--user")
+    if command == "disable" and text.startswith('{"'):
+        assert "Was not enabled" in done.stdout
+    else:
+        refused(done)
     assert path.read_text() == text
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("where", ["a file", "/proc/nowhere"])
+def test_no_place_for_a_configuration(home: dict[str, str], tmp_path: Path, where: str) -> None:
+    if where == "a file":
+        (tmp_path / "ipython").write_text("stands where the folder should be")
+    else:
+        home["IPYTHONDIR"] = where
+    refused(run(home, "enable", "--user"))
+    assert "Was not enabled" in run(home, "disable", "--user").stdout
+
+
+def test_a_folder_that_cannot_be_written(home: dict[str, str]) -> None:
+    path = config_file(home)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"InteractiveShellApp": {"extra_extensions": ["ossmp_jupyter"]}}')
+    path.parent.chmod(0o555)
+    try:
+        done = run(home, "disable", "--user", preexec=without_roots_power)
+        if done.returncode == 77:
+            pytest.skip("root cannot give up its power here")
+        refused(done)
+        assert "ossmp_jupyter" in path.read_text() and os.listdir(path.parent) == [path.name]
+        assert "Already enabled" in run(home, "enable", "--user", preexec=without_roots_power).stdout
+    finally:
+        path.parent.chmod(0o755)
 
 
 def test_sys_prefix_is_the_default_in_a_virtual_environment() -> None:
@@ -119,4 +189,4 @@ def test_an_environment_wide_fragment_reaches_its_kernels(home: dict[str, str], 
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=50)
     written = tmp_path / "env" / "etc" / "ipython" / "ipython_kernel_config.json"
     assert str(written) in done.stdout
-    assert kernel_says(env, tmp_path, python) == "has True"
+    assert kernel_says(env, tmp_path, python) == "has True False"
