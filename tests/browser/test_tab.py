@@ -1,0 +1,47 @@
+"""Tab in real front ends: what a key press makes of a magic's line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ossmp_jupyter.localoss import LocalOSS
+from tests.browser.lab import NotebookPage
+
+
+def test_tab_completes_a_magics_line(
+    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], tmp_path: Path
+) -> None:
+    for name in ("my data.bin", "other.bin"):
+        (tmp_path / name).write_bytes(os.urandom(1000))
+    page.open([f"{setup_cell()}\nos.chdir({str(tmp_path)!r})", ""])
+    page.run(0)
+    page.wait_cell(0)
+    editor = page.cell(1).locator(".cm-content")
+
+    def line() -> str:
+        return editor.inner_text().strip()
+
+    offered = page.page.locator(".jp-Completer-item:visible .jp-Completer-match")
+
+    def tab(text: str, offers: list[str]) -> None:
+        editor.click()
+        page.page.keyboard.press("Control+a")
+        page.page.keyboard.press("Delete")
+        page.page.keyboard.type(text)
+        page.page.keyboard.press("Tab")
+        # JupyterLab adds words of the cell below ours
+        page.until(
+            lambda: offered.all_inner_texts()[: len(offers)] == offers, 10, f"{offers} are not offered"
+        )
+
+    for text, offers, chosen in (
+        ('%oss_upload "my d', ['"my data.bin"'], '%oss_upload "my data.bin"'),
+        ("%oss_upload my", ["my\\ data.bin"], "%oss_upload my\\ data.bin"),
+        ("%oss_upload other.bin oss:/", ["oss://demo/"], "%oss_upload other.bin oss://demo/"),
+        ("%oss_upload o k --ui ", ["auto", "none", "text", "widget"], "%oss_upload o k --ui auto"),
+    ):
+        tab(text, offers)
+        page.page.keyboard.press("Enter")
+        page.until(lambda chosen=chosen: line() == chosen, 10, f"{text} became {line()}")
