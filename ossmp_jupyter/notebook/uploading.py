@@ -54,7 +54,7 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
     if args.background:
         session.cell(handles, mode)
         return handles if wanted.many else handles[0]
-    results = _follow(session, handles, mode, quiet=args.quiet, many=wanted.many)
+    results = _follow(session, handles, mode, quiet=args.quiet)
     value = results if wanted.many else results[0]
     _store(session, args.output, value)
     return session.shown(value)
@@ -98,7 +98,7 @@ def wait(session: Session, args: argparse.Namespace) -> Any:
         print("no upload is running")
         return None
     mode = "none" if args.quiet else session.ui(args.ui)
-    return session.shown(_follow(session, handles, mode, quiet=args.quiet, many=True))
+    return session.shown(_follow(session, handles, mode, quiet=args.quiet))
 
 
 def resume(session: Session, args: argparse.Namespace) -> Any:
@@ -156,9 +156,7 @@ def _live(session: Session, text: str) -> Upload:
     return handle
 
 
-def _follow(
-    session: Session, handles: Sequence[Upload], mode: str, *, quiet: bool, many: bool = False
-) -> UploadResults:
+def _follow(session: Session, handles: Sequence[Upload], mode: str, *, quiet: bool) -> UploadResults:
     """Show the uploads, wait for their ends, and leave a receipt of each; raises if one failed."""
     with _pausing(handles):
         cell = session.cell(handles, mode)
@@ -172,7 +170,7 @@ def _follow(
     if not quiet:
         for result in results:
             print(final_line(result))
-    if many and (len(results) < len(handles) or (len(handles) > 1 and not quiet)):
+    if len(handles) > 1 and (len(results) < len(handles) or not quiet):  # of one alone, all is said
         for handle in handles:
             if handle.result is None:
                 print(failed_line(handle))
