@@ -246,7 +246,7 @@ def _pick() -> MagicParser:
     help_text = "the browser itself sends the parts to OSS; the bucket needs a CORS rule"
     p.add_argument("--direct", action="store_true", help=help_text)
     p.add_argument("--part-size", metavar="SIZE", help="bytes or a unit (4MiB)")
-    p.add_argument("--parallel", metavar="N", type=int, help="parts in flight at once (4)")
+    p.add_argument("--parallel", metavar="N", help="parts in flight at once (4)")
     p.add_argument("--meta", metavar="K=V", action="append", help="user metadata; repeatable")
     p.add_argument("--forbid-overwrite", action="store_true", help="fail when the object exists already")
     p.add_argument("--ui", choices=UI_MODES, help="auto or widget: the box needs a page")

@@ -14,10 +14,11 @@ from ossmp_jupyter.notebook.engine import connection_now
 from ossmp_jupyter.notebook.looking import find_unfinished
 from ossmp_jupyter.notebook.unfinished import from_journals
 from ossmp_jupyter.notebook.uploading import pairs
+from ossmp_jupyter.oss.headers import ObjectOptions
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.transfer.plan import MAX_PARTS
+from ossmp_jupyter.transfer.plan import MAX_PARTS, check_parallel, check_part_size
 from ossmp_jupyter.transfer.progress import State
-from ossmp_jupyter.transfer.request import UploadRequest, prepare_request
+from ossmp_jupyter.transfer.request import UploadRequest, prepare_request, resolve_target
 from ossmp_jupyter.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -44,15 +45,19 @@ def pick(session: Session, args: argparse.Namespace) -> None:
             "there is no page here to choose files in",
             hint="name files of this machine: %oss_upload FILE DEST",
         )
-    # What is missing is found here, not in a click.
-    find_unfinished(session, connection_now())
+    # What is missing or cannot be is found here, not in a click.
+    connection, meta = connection_now(), pairs(args.meta, "=", "--meta", "K=V")
+    ObjectOptions(meta=meta)
+    if args.dest:
+        resolve_target(connection, args.dest, "file")
     options = {
-        "part_size": args.part_size,
-        "parallel": args.parallel,
-        "meta": pairs(args.meta, "=", "--meta", "K=V") or None,
+        "part_size": args.part_size and check_part_size(args.part_size),
+        "parallel": args.parallel and check_parallel(args.parallel),
+        "meta": meta or None,
         "forbid_overwrite": args.forbid_overwrite or None,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    find_unfinished(session, connection)
     session.cell(None, "widget", box(session, args.dest, direct=args.direct, options=given))
 
 

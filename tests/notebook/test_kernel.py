@@ -374,3 +374,18 @@ def test_background_uploads_need_no_cell(kernel: Kernel, oss: LocalOSS) -> None:
     oss.set_bandwidth(None)
     kernel.until(lambda: rows(kernel)["u1"]["state"] == "done", "not done")
     assert kernel.run("%oss_wait")["status"] == "ok"
+
+
+def test_a_box_with_impossible_options_is_refused_in_its_cell(kernel: Kernel) -> None:
+    """Not in a click, when somebody has chosen a file."""
+    for options, words in {
+        "--part-size 1x": "'1x' is not a size",
+        "--parallel two": "'two' is not a number of parts",
+        "--meta own_er=me": "'own_er' is not possible",
+        "oss://Bad_Bucket/dir/": "'Bad_Bucket' is not a bucket name",
+        "s3://demo/": "an s3:// address",
+    }.items():
+        reply = kernel.run(f"%oss_pick {options}")
+        assert reply["ename"] == "InputError", options
+        assert words in reply["evalue"]
+    assert kernel.run("%oss_pick oss://demo/dir/ --part-size 1MiB --parallel 3 --meta a=b")["status"] == "ok"
