@@ -90,18 +90,18 @@ class Actions:
             panel.say(f"The panel sent an unknown action {verb!r}.", bad=True)
 
     def _abort(self, panel: Panel, row: Row) -> None:
-        panel.say(f"Aborting {row.name}…", upload=row.id)
+        panel.say(f"Aborting {row.title}…", upload=row.id)
         future = abort_upload(self._board, row.id)
 
         def done(answered: Future[bool]) -> None:
             if _failed(panel, row, "could not be aborted", answered):
                 return
             if not answered.result():
-                panel.say(f"It was too late to abort {row.name}.", bad=True, upload=row.id)
+                panel.say(f"It was too late to abort {row.title}.", bad=True, upload=row.id)
                 return
             self._board.forget(row.upload_id)
             self._listed.pop(row.id, None)
-            panel.say(f"Aborted {row.name}; its parts are deleted on OSS.", upload=row.id)
+            panel.say(f"Aborted {row.title}; its parts are deleted on OSS.", upload=row.id)
             panel.start()
 
         future.add_done_callback(done)
@@ -109,7 +109,7 @@ class Actions:
     def _parts(self, panel: Panel, row: Row) -> None:
         receipt = self._receipt(row)
         if receipt is not None:
-            panel.tell("parts", {**receipt, "text": f"{row.name} is published."})
+            panel.tell("parts", {**receipt, "text": f"{row.title} is published."})
             return
 
         def done(answered: Future[list[PartInfo]]) -> None:
@@ -130,12 +130,12 @@ class Actions:
             {
                 "script": module_text("details"),
                 "id": row.id,
-                "name": row.name,
+                "name": row.title,
                 "address": row.address,
                 "page": page,
                 "pages": pages,
                 "total": len(parts),
-                "text": f"OSS holds {len(parts)} part{'' if len(parts) == 1 else 's'} of {row.name}, "
+                "text": f"OSS holds {len(parts)} part{'' if len(parts) == 1 else 's'} of {row.title}, "
                 f"{format_size(total)}.",
                 "parts": [[p.part_number, format_size(p.size), p.etag, _crc(p)] for p in shown],
             },
@@ -261,10 +261,10 @@ def _crc(part: PartInfo) -> str:
 
 def _failed(panel: Panel, row: Row, what: str, answered: Future[Any]) -> bool:
     if answered.cancelled():
-        panel.say(f"{row.name} {what}: cancelled.", bad=True, upload=row.id)
+        panel.say(f"{row.title} {what}: cancelled.", bad=True, upload=row.id)
         return True
     error = answered.exception()
     if error is None:
         return False
-    panel.say(f"{row.name} {what}: {error}", bad=True, upload=row.id)
+    panel.say(f"{row.title} {what}: {error}", bad=True, upload=row.id)
     return True

@@ -60,7 +60,8 @@ export function attach(p) {
   function confirm(id) {
     asked = id;
     ask.hidden = !id;
-    if (id) { put(question, "Abort " + own.get(id).data.name + " and delete what was sent?"); keep.focus(); }
+    const d = id && own.get(id).data;
+    if (id) { put(question, "Abort " + (d.state === "unfinished" ? d.address : d.name) + " and delete what was sent?"); keep.focus(); }
   }
 
   // -- cleaning up: what the bucket holds of uploads that nobody will finish
@@ -74,7 +75,7 @@ export function attach(p) {
   make("span", "", how, "Abort unfinished uploads older than");
   const ages = make("select", "", how);
   ages.ariaLabel = "Older than";
-  for (const [text, seconds] of [["1 day", 86400], ["7 days", 604800], ["30 days", 2592000], ["nothing: all of them", 0]]) make("option", "", ages, text).value = seconds;
+  for (const [text, seconds] of [["1 day", 86400], ["7 days", 604800], ["30 days", 2592000], ["0 days: all of them", 0]]) make("option", "", ages, text).value = seconds;
   ages.value = "604800";
   ages.onchange = look;
   const old = make("div", "", clean);

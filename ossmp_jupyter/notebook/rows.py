@@ -13,6 +13,7 @@ from ossmp_jupyter.transfer.progress import FINAL_STATES, Progress, State, Uploa
 from ossmp_jupyter.transfer.remote import RemoteSource
 from ossmp_jupyter.transfer.verify import Published
 from ossmp_jupyter.units import format_duration, format_exact_size, format_size, format_speed, format_time
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -78,6 +79,11 @@ class Row:
     def ended(self) -> bool:
         """Whether this kernel has nothing to do for it any more."""
         return self.state == "unfinished" or State(self.state) in FINAL_STATES
+
+    @property
+    def title(self) -> str:
+        """What to call it in a sentence: its file, or its target where that is all that is known."""
+        return self.address if self.state == "unfinished" else self.name
 
     def payload(self) -> dict[str, Any]:
         """The row as the panel's script takes it; empty values are left out."""
@@ -231,7 +237,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     parts = f"{row.parts}, {row.retries} retried" if row.retries else row.parts
     done = f"{row.percent:.0f} %" if "/" in row.size else ""
     live = "" if row.id == row.upload_id else row.id
-    return live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
+    cells = live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
+    return tuple(map(visible, cells))
 
 
 def text_table(rows: Sequence[Row]) -> str:

@@ -15,6 +15,7 @@ from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
 from tests.browser.test_clicks import stored, uploads
+from tests.browser.test_look import picture
 
 MIB = 1 << 20
 WAITING = "waiting for the file: choose it again"
@@ -239,7 +240,7 @@ def stored_or_none(oss: LocalOSS, key: str) -> object:
 
 
 def test_files_for_the_panel_itself(
-    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], film: Path, tmp_path: Path
+    page: NotebookPage, app: str, oss: LocalOSS, setup_cell: Callable[[], str], film: Path, tmp_path: Path
 ) -> None:
     page.open([setup_cell(), "%oss_uploads"])
     for i in (0, 1):
@@ -253,6 +254,7 @@ def test_files_for_the_panel_itself(
     drag(page, box.panel.root, film)
     offer = box.root.get_by_role("button", name="Upload", exact=True)
     offer.wait_for()
+    picture(box.panel.root, f"box-{app}")
     assert box.root.locator("input[type=text]").input_value() == "oss://demo/"
     assert film.name in box.root.inner_text()
     box.root.locator("input[type=text]").fill("oss://demo/films/")

@@ -20,7 +20,7 @@ from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.contrast import faint, sticking_out
 from tests.browser.lab import Browser
 from tests.browser.test_clicks import ask, stored, uploads
-from tests.browser.test_look import GALLERY
+from tests.browser.test_look import picture
 
 DASHBOARD = Path(__file__).parents[2] / "notebooks" / "dashboard.ipynb"
 MIB = 1 << 20
@@ -139,8 +139,7 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     assert httpx.get(link, trust_env=False).content == film.read_bytes()
     panel = view.locator(".ossmp-panel").first
     assert faint(panel)[0] == [] == sticking_out(panel)
-    if GALLERY:
-        view.screenshot(path=str(Path(GALLERY, "dashboard.png")))
+    picture(view.locator("body"), "dashboard")
     view.set_viewport_size({"width": 400, "height": 800})
     assert faint(panel)[0] == [] == sticking_out(panel)
     view.set_viewport_size({"width": 1200, "height": 800})
@@ -162,8 +161,9 @@ def clean_up(view: Any, oss: LocalOSS, left: int) -> None:
     click(view, "Clean up…")
     cleaning = view.get_by_role("group", name="Clean up")
     cleaning.get_by_text("has no unfinished upload older than 7 d").wait_for()
-    cleaning.get_by_label("Older than").select_option("nothing: all of them")
+    cleaning.get_by_label("Older than").select_option("0 days: all of them")
     cleaning.get_by_text(f"{left} unfinished uploads in bucket demo").wait_for()
+    picture(view.locator(".ossmp-panel").first, "clean-up")
     assert cleaning.get_by_role("listitem").filter(has_text="oss://demo/old/").count() == left
     click(view, "Keep")
     assert len(uploads(oss)) == left, "Keep aborted them"
@@ -171,7 +171,7 @@ def clean_up(view: Any, oss: LocalOSS, left: int) -> None:
     click(view, "Clean up…")
     cleaning.get_by_label("Older than").select_option("1 day")
     cleaning.get_by_text("older than 24 h").wait_for()
-    cleaning.get_by_label("Older than").select_option("nothing: all of them")
+    cleaning.get_by_label("Older than").select_option("0 days: all of them")
     cleaning.get_by_text(f"{left + 1} unfinished uploads").wait_for()
     later = ask(oss, lambda client: client.init_multipart_upload("later than the look"))
     click(view, f"Yes, abort all {left + 1}")

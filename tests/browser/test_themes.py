@@ -59,7 +59,7 @@ def looked_at(page: NotebookPage, scene: PanelOfCell, name: str) -> None:
     few, looked = faint(scene.root)
     assert looked > 60, f"{name}: only {looked} texts and graphics were seen"
     assert not few, f"{name}: {few}"
-    picture(page, scene, name)
+    picture(scene.root, name)
 
 
 def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
@@ -77,7 +77,7 @@ def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
     if app == "lab":
         page.command("application:toggle-left-area")
     for width in (940, 800, 420):
-        page.page.set_viewport_size({"width": width, "height": 1000})
+        page.page.set_viewport_size({"width": width, "height": 1400})
         page.sleep(1)
         looked_at(page, scene, f"narrow-{width}-{app}")
         assert sticking_out(scene.root) == [], f"at {width} px"
