@@ -115,6 +115,13 @@ def alert(page: NotebookPage, panel: PanelOfCell, words: str, seconds: float = 2
     return time.monotonic() - began
 
 
+def kernel_pid(page: NotebookPage) -> int:
+    found = subprocess.run(
+        ["pgrep", "-f", f"kernel-{page.kernel_id()}.json"], capture_output=True, text=True, check=True
+    )
+    return int(found.stdout.split()[0])
+
+
 def ticks(page: NotebookPage, seconds: float) -> int:
     """How many messages of the panel reach the page meanwhile."""
     page.js(
@@ -220,11 +227,7 @@ def test_a_killed_kernel_is_told_and_the_cell_goes_on(
     start: Start, page: NotebookPage, oss: LocalOSS
 ) -> None:
     panel = start(page)
-    kernel = page.kernel_id()
-    found = subprocess.run(
-        ["pgrep", "-f", f"kernel-{kernel}.json"], capture_output=True, text=True, check=True
-    )
-    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    os.kill(kernel_pid(page), signal.SIGKILL)
     alert(page, panel, "The kernel that ran these uploads is gone. In a new one run")
     assert not panel.root.get_by_role("button", name="Pause", exact=True).is_enabled()
     page.wait_idle()
@@ -236,6 +239,53 @@ def test_a_killed_kernel_is_told_and_the_cell_goes_on(
     again = PanelOfCell(page, 1)
     again.wait_state("done", 60)
     assert page.errors(1) == []
+    assert oss.snapshot()["uploads"] == []
+
+
+def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, oss: LocalOSS) -> None:
+    """The kernel is busy in the cell that the page shows again: its panel moves, and its buttons work."""
+    panel = start(page)
+    page.save()
+    before = panel.percent
+    page.page.reload()
+    page.until(panel.root.count, 60, "the panel did not come back")
+    panel.wait_percent(before + 1)
+    panel.click("Pause")
+    panel.wait_state("paused", 5)
+    panel.click("Resume")
+    panel.wait_state("uploading", 5)
+    oss.set_bandwidth(None)
+    panel.wait_state("done")
+    assert oss.snapshot()["uploads"] == []
+
+
+@pytest.mark.parametrize("app", ["lab"])
+def test_a_kernel_that_stays_dead(
+    start: Start, page: NotebookPage, oss: LocalOSS, jupyter: JupyterServer
+) -> None:
+    """Jupyter gives up after some restarts; the panel goes on saying what to run, and it is true then."""
+    panel = start(page)
+    startup = jupyter.folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "00-dies.py").write_text("import os\nos._exit(1)\n")
+    try:
+        os.kill(kernel_pid(page), signal.SIGKILL)
+        alert(page, panel, "The kernel that ran these uploads is gone. In a new one run")
+        status = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
+        page.until(lambda: page.js(status) in ("dead", None), 60, "Jupyter does not give up")
+        page.sleep(1)
+        assert panel.root.get_by_role("alert").filter(has_text="is gone").count() == 1
+        for name in ("Pause", "Abort"):
+            assert not panel.root.get_by_role("button", name=name, exact=True).is_enabled()
+    finally:
+        (startup / "00-dies.py").unlink()
+    page.save()
+    page.open(name=page.name)  # the page as it was left, with a new kernel
+    oss.set_bandwidth(None)
+    page.run(0)
+    page.wait_cell(0)
+    page.run(1)
+    PanelOfCell(page, 1).wait_state("done", 60)
     assert oss.snapshot()["uploads"] == []
 
 
