@@ -39,6 +39,8 @@ from __future__ import annotations
 import re
 from typing import Self
 
+from ossmp_jupyter.visible import visible
+
 __all__ = [
     "AccessDenied",
     "AlreadyExists",
@@ -127,7 +129,7 @@ class OssmpError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        message = _readable(message)
+        message, hint = _readable(visible(message)), visible(hint) if hint else hint
         super().__init__(message)
         self.message = message
         self.hint = hint

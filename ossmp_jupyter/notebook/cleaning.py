@@ -16,6 +16,7 @@ from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.progress import FINAL_STATES
 from ossmp_jupyter.units import format_duration, format_size, format_time, parse_duration
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -58,16 +59,11 @@ class Plan:
 
 def find_old(connection: Connection, age: float, prefix: str = "") -> Future[Plan]:
     """Ask the connected bucket for what is older than ``age`` seconds; nothing is aborted."""
-    made: Future[Plan] = Future()
 
-    def done(listed: Future[list[Unfinished]]) -> None:
-        try:
-            made.set_result(_plan(connection, age, listed.result()))
-        except BaseException as error:
-            made.set_exception(error)
+    async def plan(client: OSSClient) -> Plan:
+        return _plan(connection, age, await collect(client, prefix, known=()))
 
-    list_bucket(connection, prefix, known=()).add_done_callback(done)
-    return made
+    return manager.call(plan, connection)
 
 
 def _plan(connection: Connection, age: float, listed: Sequence[Unfinished]) -> Plan:
@@ -119,11 +115,7 @@ def abort_older(session: Session, args: argparse.Namespace) -> None:
         print("nothing was aborted: add --yes to abort exactly what is that old then")
         return
     aborting = abort_all(plan, lambda upload: session.board.forget(upload.upload_id))
-    try:
-        failures = wait_future(aborting, session.shell)
-    except KeyboardInterrupt:
-        aborting.cancel()
-        raise
+    failures = wait_future(aborting, session.shell)
     print(_told(plan, failures))
     if failures:
         raise _failure(plan, failures) from failures[0][1]
@@ -157,8 +149,8 @@ def _cells(upload: Unfinished, stored: Unfinished) -> tuple[str, ...]:
         format_duration(upload.age),
         "?" if stored.stored is None else format_size(stored.stored),
         "?" if stored.parts is None else str(stored.parts),
-        upload.upload_id,
-        upload.address,
+        visible(upload.upload_id),
+        visible(upload.address),
     )
 
 

@@ -16,6 +16,7 @@ from ossmp_jupyter.oss.messages import HeadResult, PartInfo
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import resolve_target
 from ossmp_jupyter.units import format_exact_size, format_size, format_time
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -130,7 +131,7 @@ def parts_table(parts: Sequence[PartInfo], *, everything: bool = False) -> str:
     if not parts:
         return summary
     lines = [
-        (str(p.part_number), format_size(p.size), p.etag, "" if p.crc64 is None else str(p.crc64))
+        (str(p.part_number), format_size(p.size), visible(p.etag), "" if p.crc64 is None else str(p.crc64))
         for p in parts
     ]
     table = [("Part", "Size", "ETag", "CRC-64"), *lines]
@@ -170,4 +171,5 @@ def head_table(address: str, head: HeadResult) -> str:
     ]
     shown = [(name, str(value)) for name, value in facts if value is not None]
     width = max(len(name) for name, _ in shown)
-    return "\n".join([address, *(f"  {name.ljust(width)}  {value}" for name, value in shown)])
+    lines = [address, *(f"  {name.ljust(width)}  {value}" for name, value in shown)]
+    return "\n".join(map(visible, lines))

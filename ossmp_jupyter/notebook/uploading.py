@@ -23,6 +23,7 @@ from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.waiting import pause_uploads, wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -127,11 +128,11 @@ def abort(session: Session, args: argparse.Namespace) -> None:
     locate(session, args.id)
     handle = session.board.live(args.id)
     known = handle or session.board.other(args.id, connection_now())
-    if not wait_future(abort_upload(session.board, args.id), session.shell):
+    if not wait_future(abort_upload(session.board, args.id), session.shell, to_the_end=True):
         raise InputError(f"it is too late to abort {args.id}", hint="the object is published, or about to be")
     if known is not None:
         session.board.forget(known.upload_id or "")
-        print(f"aborted the upload to {known.address}; its parts are deleted")
+        print(f"aborted the upload to {visible(known.address)}; its parts are deleted")
 
 
 def locate(session: Session, text: str) -> None:
