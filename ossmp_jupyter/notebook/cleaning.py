@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.notebook.engine import abort_unfinished, connection_now
-from ossmp_jupyter.notebook.unfinished import Unfinished, from_journals, list_bucket, merge
+from ossmp_jupyter.notebook.unfinished import Unfinished, collect, from_journals, merge
 from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.progress import FINAL_STATES

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.errors import InputError, OssmpError
 from ossmp_jupyter.notebook.board import Board
-from ossmp_jupyter.notebook.unfinished import Unfinished, list_bucket
+from ossmp_jupyter.notebook.unfinished import Unfinished, collect
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer import manager
@@ -83,17 +83,11 @@ def find_in_bucket(text: str) -> Future[list[Unfinished]]:
     current = connection_now()
     if current.bucket is None:
         raise InputError(f"no upload {text!r} is known here", hint="%oss_uploads shows them with their IDs")
-    answer: Future[list[Unfinished]] = Future()
 
-    def done(listed: Future[list[Unfinished]]) -> None:
-        error = listed.exception()
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result([u for u in listed.result() if u.upload_id.startswith(text)])
+    async def find(client: OSSClient) -> list[Unfinished]:
+        return [u for u in await collect(client) if u.upload_id.startswith(text)]
 
-    list_bucket(current).add_done_callback(done)
-    return answer
+    return manager.call(find, current)
 
 
 def abort_upload(board: Board, text: str) -> Future[bool]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ossmp_jupyter.oss.messages import UploadInfo
     from ossmp_jupyter.transfer.client import OSSClient
 
-__all__ = ["Unfinished", "from_journals", "list_bucket", "merge"]
+__all__ = ["Unfinished", "collect", "from_journals", "list_bucket", "merge"]
 
 _MEASURED = 100
 """Of so many unfinished uploads OSS is asked what it holds: a request each, some at a time."""
@@ -120,19 +120,22 @@ def list_bucket(
 
     With ``known``, also what OSS holds of the others, of the first hundred: one request each.
     """
-    bucket = connection.bucket or ""
+    return manager.call(lambda client: collect(client, prefix, known=known), connection)
 
-    async def collect(client: OSSClient) -> list[Unfinished]:
-        found = [_of_info(bucket, info) async for info in client.iter_uploads(prefix=prefix)]
-        if known is not None:
-            skipped, few = set(known), asyncio.Semaphore(_AT_A_TIME)
-            asked = [u for u in found if u.upload_id not in skipped][:_MEASURED]
-            told = await asyncio.gather(*(_measure(client, upload, few) for upload in asked))
-            by_id = {u.upload_id: u for u in told}
-            found = [by_id.get(u.upload_id, u) for u in found]
-        return found
 
-    return manager.call(collect, connection)
+async def collect(
+    client: OSSClient, prefix: str = "", *, known: Iterable[str] | None = None
+) -> list[Unfinished]:
+    """Do as :func:`list_bucket` does, on the engine's loop."""
+    bucket = client.connection.bucket or ""
+    found = [_of_info(bucket, info) async for info in client.iter_uploads(prefix=prefix)]
+    if known is not None:
+        skipped, few = set(known), asyncio.Semaphore(_AT_A_TIME)
+        asked = [u for u in found if u.upload_id not in skipped][:_MEASURED]
+        told = await asyncio.gather(*(_measure(client, upload, few) for upload in asked))
+        by_id = {u.upload_id: u for u in told}
+        found = [by_id.get(u.upload_id, u) for u in found]
+    return found
 
 
 async def _measure(client: OSSClient, upload: Unfinished, few: asyncio.Semaphore) -> Unfinished:

@@ -40,17 +40,27 @@ def wait_uploads(handles: Sequence[Upload], shell: Any, reporter: Reporter) -> N
         reporter.close()
 
 
-def wait_future(future: cf.Future[T], shell: Any) -> T:
+def wait_future(future: cf.Future[T], shell: Any, *, to_the_end: bool = False) -> T:
     """Wait for one answer of the engine with live buttons, and return it.
+
+    Parameters
+    ----------
+    to_the_end : bool
+        Whether the request goes on when nobody waits any more; else the stop button ends it, too.
 
     Raises
     ------
     OssmpError
         Whatever the engine answered with.
     KeyboardInterrupt
-        The stop button; the request itself goes on.
+        The stop button.
     """
-    _wait([future], shell, lambda: None)
+    try:
+        _wait([future], shell, lambda: None)
+    except KeyboardInterrupt:
+        if not to_the_end:
+            future.cancel()
+        raise
     return future.result()
 
 

@@ -93,3 +93,19 @@ def test_in_every_phase(kernel: Kernel, oss: LocalOSS, phases: list[str]) -> Non
     pid = kernel.pid
     for phase in phases:
         stop_in(kernel, oss, pid, phase)
+
+
+def test_what_only_asks_stops_asking(kernel: Kernel, oss: LocalOSS) -> None:
+    oss.set_bandwidth(None)
+    pid = kernel.pid
+    assert kernel.run("%oss_upload big.bin big.bin")["status"] == "ok"
+    oss.set_faults([{"operation": "*", "kind": "stall", "seconds": 60, "times": None}])
+    for line in ("%oss_head big.bin", "%oss_uploads", "%oss_verify big.bin --deep", "%oss_parts ABC"):
+        asking = kernel.send(line)
+        until(lambda: bool(sockets(pid, oss)), f"{line} asks nothing", 20)
+        time.sleep(0.2)
+        pressed = time.monotonic()
+        kernel.manager.interrupt_kernel()
+        assert kernel.reply(asking)["ename"] == "KeyboardInterrupt"
+        assert time.monotonic() - pressed < 2.0
+        until(lambda: not sockets(pid, oss), f"{line} goes on asking", 5)
