@@ -108,6 +108,8 @@ def test_progress_and_buttons(
     choice.select_option(index=0)
     oss.set_bandwidth(None)
     page.wait_text(3, "done, verified", 30)
+    button(page, 3, "List parts").click()
+    page.wait_text(3, "b.bin is published|quarter<b>.bin is published", 5)
     page.until(lambda: "done, verified" in json.dumps(page.save()), 10, "the saved notebook does not say so")
 
 

@@ -24,6 +24,10 @@ import logging; logging.basicConfig(level=logging.DEBUG)
 %oss_wait
 %oss_uploads
 %oss_head a.bin
+link = %oss_link a.bin --expires 2d
+link, {"link": link}, link.url, vars(type(link))
+1 / (link and 0)
+%oss_link nosuch.bin
 %oss_verify
 %oss_parts nosuch
 %oss_upload nosuch.bin oss://demo/c.bin
