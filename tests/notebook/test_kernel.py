@@ -34,6 +34,7 @@ class Kernel:
     def __init__(self, client: BlockingKernelClient, manager: KernelManager) -> None:
         self.client, self.manager = client, manager
         self.said: list[dict[str, Any]] = []
+        self.subshell: str | None = None  # by which clicks come; the main shell by default
 
     @property
     def pid(self) -> int:
@@ -112,9 +113,10 @@ class Kernel:
     def click(self, **content: Any) -> None:
         """Send what the panel's script sends."""
         data = {"method": "custom", "content": content}
-        self.client.shell_channel.send(
-            self.client.session.msg("comm_msg", {"comm_id": self.hub, "data": data})
-        )
+        message = self.client.session.msg("comm_msg", {"comm_id": self.hub, "data": data})
+        if self.subshell is not None:
+            message["header"]["subshell_id"] = self.subshell
+        self.client.shell_channel.send(message)
 
     def output(self, message: str) -> str:
         """Streams and errors of one cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -146,3 +147,20 @@ def test_a_thread_that_waits_is_not_in_the_way_of_cells(
     kernel.click(t="do", do="abort", id=name)
     assert kernel.reply(cell)["ename"] == "UploadAborted"
     assert kernel.run("t.join(20)\nassert ends == ['UploadAborted'], ends")["status"] == "ok"
+
+
+def test_clicks_by_a_subshell(kernel: Kernel, oss: LocalOSS) -> None:
+    """Newer front ends send clicks past the busy shell where the kernel offers it, older kernels do not."""
+    client = kernel.client
+    asked = client.session.msg("create_subshell_request")
+    client.control_channel.send(asked)
+    answer = client.get_control_msg(timeout=20)
+    while answer["parent_header"].get("msg_id") != asked["header"]["msg_id"]:
+        answer = client.get_control_msg(timeout=20)
+    if answer["content"].get("status") != "ok":
+        assert not os.environ.get("OSSMP_TEST_IPYKERNEL", "6.").startswith("7."), answer["content"]
+        pytest.skip("a kernel without subshells")
+    kernel.subshell = answer["content"]["subshell_id"]
+    pause_resume_and_order(kernel, oss, MAGIC, "a.bin")
+    stop_button(kernel, oss, METHOD, "b.bin")
+    abort_stops_what_follows(kernel, oss, AWAIT, "c.bin")
