@@ -70,7 +70,7 @@ FINE = {
 
 def _seconds(answer: str) -> float:
     """The time-out: short where it is what ends the test."""
-    return 0.2 if answer == "endless-interim-answers" else 2.0
+    return 0.1 if answer == "endless-interim-answers" else 2.0
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
