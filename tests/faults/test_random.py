@@ -78,7 +78,8 @@ _OUTAGES: dict[str, dict[str, Any]] = {
 def test_an_outage_ends_within_the_deadline_with_one_error(world: World, outage: str, after: int) -> None:
     """Seconds are virtual; the deadline is the retrier's 600 s.
 
-    A pause of 60 s may lie across its end, and one across its beginning.
+    A pause of 60 s may lie across its end, and some across its beginning: virtual time runs on while the last
+    good answers are on their way, and the deadline counts from the last of them.
     """
 
     async def go() -> None:
@@ -95,7 +96,7 @@ def test_an_outage_ends_within_the_deadline_with_one_error(world: World, outage:
             took = clock.now() - began
             requests = world.quiet()
             check_sentence(caught.value)
-            assert took <= 600.0 + 2 * 60.0 + 1.0, f"{took:.0f} virtual seconds"
+            assert took <= 600.0 + 5 * 60.0 + 1.0, f"{took:.0f} virtual seconds"
             assert "attempts" in str(caught.value)
             assert any(name in str(caught.value) for name in ("Initiate", "UploadPart (part"))
             assert len(requests) <= 100 + 64, f"{len(requests)} requests into an outage"
