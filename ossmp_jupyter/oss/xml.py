@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 _MOST_PARTS = 10_000
+_LONGEST_ID = 1024  # characters of an upload ID or ETag; OSS's have some 40
 _MOST_SIGNS = 100_000  # the longest document of all, Complete's, has 60,000 tags
 MAX_XML_BYTES = 10 * 1024 * 1024
 _NOT_OSS = "check that the endpoint is OSS's own, and that no login page or proxy is in the way"
@@ -200,8 +201,8 @@ def read_initiate(data: bytes) -> tuple[str, str, str]:
     """Bucket, key and upload ID of an InitiateMultipartUploadResult."""
     node = parse_xml(data, "InitiateMultipartUploadResult")
     upload_id = node.text("UploadId").strip()
-    if not upload_id:
-        raise NotOSS("the answer to InitiateMultipartUpload holds no upload ID")
+    if not 0 < len(upload_id) <= _LONGEST_ID:
+        raise NotOSS("the answer to InitiateMultipartUpload holds no upload ID", hint=_NOT_OSS)
     return node.text("Bucket"), node.name("Key"), upload_id
 
 
@@ -214,7 +215,10 @@ def read_complete(data: bytes) -> tuple[str, str, str, str]:
 def read_copy_part(data: bytes) -> tuple[str, datetime | None]:
     """ETag and time of a CopyPartResult."""
     node = parse_xml(data, "CopyPartResult")
-    return unquote_etag(node.text("ETag")), node.time("LastModified")
+    etag = unquote_etag(node.text("ETag"))
+    if len(etag) > _LONGEST_ID:
+        raise NotOSS("the answer to UploadPartCopy has no ETag", hint=_NOT_OSS)
+    return etag, node.time("LastModified")
 
 
 def read_uploads_page(data: bytes) -> UploadsPage:

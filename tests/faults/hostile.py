@@ -66,6 +66,10 @@ ANSWERS: dict[str, Answer] = {
     "empty": lambda: iter([plain(b"")]),
     "other-document": lambda: iter([plain(b"<ListBucketResult/>")]),
     "no-upload-id": lambda: iter([plain(b"<InitiateMultipartUploadResult/>")]),
+    "upload-id-of-1-mb": lambda: iter([plain(GOOD_INITIATE.replace(b"ABC", b"A" * 1_000_000))]),
+    "etag-of-1-mb": lambda: iter(
+        [plain(b"<CopyPartResult><ETag>%s</ETag></CopyPartResult>" % (b"A" * 1_000_000))]
+    ),
     "broken-xml": lambda: iter([plain(GOOD_INITIATE[:-9])]),
     "binary": lambda: iter([plain(bytes(range(256)))]),
     "wrong-encoding": lambda: iter([plain(b'<?xml version="1.0" encoding="no-such"?>' + GOOD_INITIATE)]),
