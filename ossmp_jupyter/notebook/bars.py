@@ -15,6 +15,7 @@ from tqdm.utils import disp_len, disp_trim
 from ossmp_jupyter.notebook.rows import words
 from ossmp_jupyter.notebook.text import Reporter, figures
 from ossmp_jupyter.transfer.progress import Progress, State
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -54,7 +55,7 @@ class TextBars(Reporter):
         self._next = now + _PACE
         width = shutil.get_terminal_size().columns - 1
         limit = min(width // 3, max(20, width // 4))
-        names = [_cut(handle.name, limit) for handle in handles]
+        names = [_cut(visible(handle.name), limit) for handle in handles]
         longest = max(map(disp_len, names))
         for handle, name in zip(handles, names, strict=True):
             p = handle.progress

@@ -9,6 +9,7 @@ from ossmp_jupyter.notebook.completion import matcher_for
 from ossmp_jupyter.notebook.magics import OssMagics
 from ossmp_jupyter.notebook.options import MAGICS
 from ossmp_jupyter.notebook.short_errors import restore, shorten_all
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -67,8 +68,9 @@ def _end_engine() -> None:
     manager.stop_engine(_PATIENCE)
     again = "after %load_ext ossmp_jupyter"
     if len(left) == 1:
-        print(f"paused {left[0].name} → {left[0].address}: it goes on when its cell is run again {again}"
-              + (f", or by %oss_resume {left[0].upload_id}" if left[0].upload_id else ""))  # fmt: skip
+        by_id = f", or by %oss_resume {left[0].upload_id}" if left[0].upload_id else ""
+        what = f"{left[0].name} → {left[0].address}"
+        print(visible(f"paused {what}: it goes on when its cell is run again {again}{by_id}"))
     elif left:
         print(
             f"paused {len(left)} uploads: {again} their cells go on where they were; %oss_uploads shows them"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ossmp_jupyter.notebook.rows import words
 from ossmp_jupyter.transfer.progress import Progress, State
 from ossmp_jupyter.units import format_duration, format_size, format_speed
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -32,7 +33,7 @@ def progress_line(name: str, p: Progress) -> str:
     pieces = [f"{int(100 * p.fraction)} %", *figures(p)]
     if p.state is not State.UPLOADING:
         pieces = [words(p.state), *pieces[:2]]
-    return f"{name}: {', '.join(pieces)}"
+    return f"{visible(name)}: {', '.join(pieces)}"
 
 
 def figures(p: Progress) -> list[str]:

@@ -120,7 +120,7 @@ def pause(session: Session, args: argparse.Namespace) -> None:
     if handle.future.done():
         raise InputError(f"{handle.name} is {handle.state.value}", hint="there is nothing to pause")
     handle.pause()
-    print(f"paused {handle.name} → {handle.address}: %oss_resume {handle.id} goes on")
+    print(visible(f"paused {handle.name} → {handle.address}: %oss_resume {handle.id} goes on"))
 
 
 def abort(session: Session, args: argparse.Namespace) -> None:

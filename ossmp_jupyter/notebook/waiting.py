@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ossmp_jupyter.notebook.pump import Interrupts, open_pump
 from ossmp_jupyter.notebook.text import Reporter
 from ossmp_jupyter.transfer.progress import State
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.manager import Upload
@@ -147,4 +148,4 @@ def pause_uploads(handles: Sequence[Upload]) -> None:
     if len(said) > _MOST_LINES:
         said = [f"paused {len(said)} uploads: run this cell again to go on; %oss_uploads shows them"]
     if said:
-        print("\n".join(said))
+        print("\n".join(map(visible, said)))

@@ -138,7 +138,7 @@ STATES = [
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
-@pytest.mark.parametrize("name", ["a.bin", "数据集二零二六年十一月.parquet", "model-" * 20])
+@pytest.mark.parametrize("name", ["a.bin", "数据集二零二六年十一月.parquet", "model-" * 20, "a\x1b[2J\n.bin"])
 def test_every_line_fits(
     width: list[int], capsys: pytest.CaptureFixture[str], columns: int, name: str
 ) -> None:
