@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,13 @@ class OssMagics(Magics, MagicSettings):
         self.in_cell = False
         if self._session is not None:
             self._session.end_cell()
+        stopped = isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt)
+        uploaded = "ossmp_jupyter.transfer.handle" in sys.modules
+        if stopped and uploaded and getattr(self.shell, "kernel", None) is None:
+            from ossmp_jupyter.notebook.waiting import pause_uploads
+            from ossmp_jupyter.transfer.handle import awaited
+
+            pause_uploads(awaited())  # in a terminal Ctrl-C stops the loop, and who awaits never learns of it
 
     def ends_the_cell(self) -> bool:
         """Whether one of our magics is the cell's last line, so that IPython would display its value."""

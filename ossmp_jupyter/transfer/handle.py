@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures as cf
 import contextlib
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from ossmp_jupyter.units import format_duration
 if TYPE_CHECKING:
     from ossmp_jupyter.transfer.client import OSSClient
 
-__all__ = ["Upload", "serve_while_waiting"]
+__all__ = ["Upload", "awaited", "serve_while_waiting"]
 
 Service = Callable[[], AbstractContextManager[Callable[[], object]]]
 """Opens what is called on every tick of a wait; true where it has spent the tick's time itself."""
@@ -38,6 +39,7 @@ def _no_service() -> AbstractContextManager[Callable[[], object]]:
 
 _service: Service = _no_service
 _awaiting: Service = _no_service
+_awaited: weakref.WeakKeyDictionary[Upload, int] = weakref.WeakKeyDictionary()
 
 
 def serve_while_waiting(service: Service | None, awaiting: Service | None = None) -> None:
@@ -47,6 +49,11 @@ def serve_while_waiting(service: Service | None, awaiting: Service | None = None
     """
     global _service, _awaiting
     _service, _awaiting = service or _no_service, awaiting or _no_service
+
+
+def awaited() -> list[Upload]:
+    """Uploads that somebody awaits, perhaps on a loop that was stopped in the middle of it."""
+    return [handle for handle, count in _awaited.items() if count and not handle.future.done()]
 
 
 class Upload:
@@ -229,6 +236,7 @@ class Upload:
     async def _wait_async(self) -> UploadResult:
         # Ticks, not wrap_future: cancelling the awaiting cell must not cancel the upload, and the
         # kernel's loop must wake up to see the stop button.
+        _awaited[self] = _awaited.get(self, 0) + 1
         try:
             with _awaiting() as serve:
                 while not self.future.done():
@@ -237,6 +245,8 @@ class Upload:
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.pause()
             raise
+        finally:
+            _awaited[self] -= 1
         return self._outcome()
 
     def _outcome(self) -> UploadResult:

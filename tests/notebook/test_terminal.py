@@ -116,6 +116,30 @@ def test_bars_ctrl_c_and_going_on(oss: LocalOSS, folder: Path, columns: int) -> 
         terminal.process.close(force=True)
 
 
+def test_ctrl_c_in_an_await(oss: LocalOSS, folder: Path) -> None:
+    terminal = Terminal(oss, folder, 80)
+    try:
+        terminal.run("%load_ext ossmp_jupyter")
+        terminal.run("from ossmp_jupyter import upload, uploads")
+        oss.set_bandwidth("2MB/s")
+        cell = "r = await upload('big.bin', 'oss://demo/big.bin', part_size='256KiB')"
+        terminal.send(cell)
+        end = time.monotonic() + 20
+        while not sum(len(one["parts"]) for one in oss.snapshot()["uploads"]) and time.monotonic() < end:
+            time.sleep(0.05)
+        pressed = time.monotonic()
+        terminal.process.sendintr()
+        said = terminal.prompt()
+        assert time.monotonic() - pressed < 2.0
+        assert re.search(r"paused big\.bin → oss://demo/big\.bin \(\w+\): .*%oss_resume u1", said), said
+        assert "paused" in terminal.run("uploads()[0].state")
+        oss.set_bandwidth(None)
+        terminal.run(cell)
+        assert "True" in terminal.run("r.verified")
+    finally:
+        terminal.process.close(force=True)
+
+
 # ---------------------------------------------------------------- the line itself
 
 
