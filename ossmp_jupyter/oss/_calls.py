@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 
+_LONGEST_CALLBACK = 3 << 20  # bytes of an application's answer; OSS passes no more on
 _MOST_VALUES = 100_000  # two bytes of JSON may become a value of a hundred
 MAX_BODY = 5 * 1024**3
 """Bytes: what one UploadPart or PutObject carries at most."""
@@ -117,7 +118,7 @@ def callback_answer(body: bytes) -> Any:
     if sum(body.count(sign) for sign in (b"[", b"{", b",")) <= _MOST_VALUES:
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(body)
-    return body.decode("utf-8", "replace")
+    return body[:_LONGEST_CALLBACK].decode("utf-8", "replace")
 
 
 async def presigned_url(

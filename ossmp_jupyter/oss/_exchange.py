@@ -366,4 +366,5 @@ async def _read_bounded(response: httpx.Response, limit: int) -> bytes:
             return zlib.decompressobj(wbits=47).decompress(data, limit)  # 47: either of the two, by its head
         except zlib.error as error:
             raise httpx.DecodingError(str(error)) from None
-    return bytes(data[:limit])
+    del data[limit:]
+    return bytes(data)
