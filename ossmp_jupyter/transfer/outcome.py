@@ -46,13 +46,13 @@ __all__ = [
     "complete",
     "expected_of",
     "is_open",
+    "md5_of",
     "put",
     "stored_parts",
     "verify",
 ]
 
 _TRIES = 10
-_DIGEST_BELOW = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +120,14 @@ def check_crc(theirs: int | None, ours: int | None, request_id: str) -> None:
         )
 
 
-async def put(rest: RestClient, request: UploadRequest, body: PartBody, *, repeated: bool = False) -> Outcome:
+async def put(
+    rest: RestClient, request: UploadRequest, body: PartBody, digest: str, *, repeated: bool = False
+) -> Outcome:
     """Send a whole source by PutObject, once; ``repeated`` says that an answer may have been lost before.
 
-    Up to 64 MiB its MD5 goes along: what is damaged under way is refused and never stands at the key.
+    Its MD5 goes along: what is changed or damaged under way is refused and never stands at the key.
     """
-    headers = request.options.for_put()
-    if body.length <= _DIGEST_BELOW:
-        headers["Content-MD5"] = await asyncio.to_thread(_md5, body)
+    headers = {**request.options.for_put(), "Content-MD5": digest}
     try:
         answer = await rest.put_object(request.bucket, request.key, body, length=body.length, headers=headers)
     except CallbackFailed as error:
@@ -155,7 +155,8 @@ def _read_through(body: PartBody) -> None:
         pass
 
 
-def _md5(body: PartBody) -> str:
+def md5_of(body: PartBody) -> str:
+    """MD5 of a body as it is now, as ``Content-MD5`` has it. Blocking: run it in a thread."""
     digest = hashlib.md5(usedforsecurity=False)
     buffer = memoryview(bytearray(min(body.length, MIB)))
     at = 0

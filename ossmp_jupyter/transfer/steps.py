@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from ossmp_jupyter.errors import IntegrityError, NoSuchUpload, ServerError, SourceChanged
+from ossmp_jupyter.errors import IntegrityError, NoSuchUpload, ServerError, SourceChanged, SourceNotReadable
 from ossmp_jupyter.oss.messages import HeadResult
 from ossmp_jupyter.transfer import outcome as outcomes
 from ossmp_jupyter.transfer import past
@@ -54,7 +54,7 @@ class UploadSteps(UploadCore):
             await self._initiate(plan)
         for repair in range(_REPAIRS):
             await self._send_parts()
-            await self._prove_source()
+            await self._prove_parts()
             try:
                 return await self._complete()
             except (IntegrityError, ServerError) as error:
@@ -75,13 +75,21 @@ class UploadSteps(UploadCore):
         done: list[outcomes.Outcome] = []
         tries = 0
 
+        async def send(again: bool) -> outcomes.Outcome:
+            # the proof comes first: a PutObject publishes, and refuses other bytes than those of its MD5
+            digest = await asyncio.to_thread(outcomes.md5_of, body)
+
+            async def same() -> bool:
+                return digest == await asyncio.to_thread(outcomes.md5_of, body)
+
+            await self._prove_source(board.size, same)
+            return await outcomes.put(self._rest, request, body, digest, repeated=again)
+
         async def put() -> None:
             nonlocal tries
             tries += 1
             again = tries > 1
-            done.append(
-                await self._exchange(1, body, lambda: outcomes.put(self._rest, request, body, repeated=again))
-            )
+            done.append(await self._exchange(1, body, lambda: send(again)))
 
         async def work() -> None:
             await self._retrier.run("PutObject", put)
@@ -89,7 +97,6 @@ class UploadSteps(UploadCore):
             self._confirm(CheckpointPart(1, done[-1].etag, board.size, body.crc64), done[-1])
 
         await self._run_behind_gate(lambda: bool(board.pending), lambda: [work()])
-        await self._prove_source()
         expected = outcomes.Expected(
             request.bucket, request.key, board.size, body.crc64 or 0, done[-1].etag or None
         )
@@ -160,15 +167,30 @@ class UploadSteps(UploadCore):
     async def _send_place(self, place: PartRange) -> None:
         await self._send_body(place.number, PartBody(self._source, place.offset, place.length))
 
-    async def _prove_source(self) -> None:
-        """Nothing is completed unless the source is what was sent, by identity or else by content."""
+    async def _prove_parts(self) -> None:
+        """Nothing is completed unless the source is what was sent."""
+        sent = outcomes.expected_of(self.request.bucket, self.request.key, self.board.parts_in_order())
+
+        async def same() -> bool:
+            now = await self._steady(State.HASHING, lambda: crc64_of_source(self._source, sent.size))
+            return now == sent.crc64
+
+        await self._prove_source(sent.size, same)
+
+    async def _prove_source(self, size: int, same: Callable[[], Awaitable[bool]]) -> None:
+        """By identity or else by content; the latter of the file that is there now."""
         if await asyncio.to_thread(self._source.unchanged):
             return
-        found = await asyncio.to_thread(self._source.open)
-        sent = outcomes.expected_of(self.request.bucket, self.request.key, self.board.parts_in_order())
-        if found.size != sent.size or sent.crc64 != await self._steady(
-            State.HASHING, lambda: crc64_of_source(self._source, found.size)
-        ):
+        try:
+            found = await asyncio.to_thread(self._source.open)
+        except SourceNotReadable:
+            elsewhere = f", or go on with it elsewhere: %oss_resume {self.upload_id} FILE"
+            raise SourceChanged(
+                f"{self._source.name} was moved, deleted or locked while it was being uploaded",
+                hint="nothing was published; run the upload again when it is back"
+                + (elsewhere if self.upload_id else ""),
+            ) from None
+        if found.size != size or not await same():
             raise SourceChanged(
                 f"{self._source.name} changed while it was being uploaded",
                 hint="nothing was published; run the upload again, unchanged parts are not sent twice",

@@ -73,6 +73,7 @@ class StreamSteps(UploadCore):
         board.size_known = True
         self._call_back(None)
         body = PartBody(_Buffer(data), 0, len(data))
+        digest = await asyncio.to_thread(outcomes.md5_of, body)
         done: list[outcomes.Outcome] = []
         tries = 0
 
@@ -82,7 +83,7 @@ class StreamSteps(UploadCore):
             again = tries > 1
             done.append(
                 await self._exchange(
-                    1, body, lambda: outcomes.put(self._rest, self.request, body, repeated=again)
+                    1, body, lambda: outcomes.put(self._rest, self.request, body, digest, repeated=again)
                 )
             )
 

@@ -168,6 +168,18 @@ async def _edited_while_sent(run: Run) -> Told:
     return await run.upload(hook=edit, parallel=1)
 
 
+async def _put_edited_while_sent(run: Run) -> Told:
+    reads = 0
+
+    def edit(offset: int) -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 2:  # the first one is for its MD5
+            run.edit(100)
+
+    return await run.upload(hook=edit)
+
+
 async def _cut_while_sent(run: Run) -> Told:
     def cut(offset: int) -> None:
         if offset == 3 * PART and len(run.data) > 3 * PART:
@@ -245,6 +257,7 @@ SCENARIOS = (
     Scenario("abort-over-an-older-object", 8 * PART, _older_object, _aborted, requests=5),
     Scenario("interrupt-and-run-again", 8 * PART, act=_interrupted),
     Scenario("edited-while-sent", 6 * PART, act=_edited_while_sent, requests=7),
+    Scenario("simple-put-edited-while-sent", 50_000, _older_object, _put_edited_while_sent, requests=2),
     Scenario("cut-while-sent", 6 * PART, _older_object, _cut_while_sent, requests=4),
     Scenario("grown-while-sent", 6 * PART, act=_grown_while_sent, requests=7),
 )

@@ -1,12 +1,11 @@
 """Corruption and confusion, one named test each.
 
 The numbers are those of the project's list of cases: 1 same-size edit; 2 edit, 3 truncation, 4 growth
-during the upload; 5 replaced by rename; 8 part boundaries; 9 stored corrupt; 10 another uploader on the
-same ID; 11 duplicated or re-ordered acknowledgements; 12 holes; 13 journals; 14 the journal's upload is
-gone; 15 pages of ListParts; 16 Complete lost, refused, late; 17 abort lost; 18 a rival in between; 19 a
-source that fails or is shorter than declared; 21 callback 203; 22 versioning and WORM; 23 hostile
-keys; 25 captive portals; and
-rivals of an Initiate without an answer.
+during the upload; 5 replaced by rename, or gone; 8 part boundaries; 9 stored corrupt; 10 another uploader
+on the same ID; 11 duplicated or re-ordered acknowledgements; 12 holes; 13 journals; 14 the journal's
+upload is gone; 15 pages of ListParts; 16 Complete lost, refused, late; 17 abort lost; 18 a rival in
+between; 19 a source that fails or is shorter than declared; 21 callback 203; 22 versioning and WORM; 23
+hostile keys; 25 captive portals; and rivals of an Initiate without an answer.
 
 Elsewhere: 6, 7 (kinds of sources, sparse, empty) in tests/unit/transfer/test_sources.py and the zero-
 bytes scenarios of test_every_request.py; 13 also in tests/crash/test_disk.py; 20 (tokens, clock) as
@@ -35,6 +34,7 @@ from ossmp_jupyter.errors import (
 )
 from ossmp_jupyter.transfer.plan import Plan
 from ossmp_jupyter.transfer.retry import RetryPolicy
+from ossmp_jupyter.units import MIB
 from tests.faults.auditor import audit, check_sentence, open_uploads
 from tests.faults.run import PART, Run, Told, content
 from tests.faults.world import World
@@ -165,6 +165,88 @@ def test_05_replaced_by_rename_while_it_is_sent(run: Run, same: bool) -> None:
         told = await run.upload(hook=replace, parallel=1)
         assert told.done if same else isinstance(told.error, SourceChanged), told
         await audit(run, told, None)
+
+    _go(run, body)
+
+
+@pytest.mark.parametrize("when", [2, 4, 5], ids=["while-hashed", "before-sent", "while-sent"])
+@pytest.mark.parametrize("how", ["edited", "edited-behind", "cut", "grown", "renamed"])
+def test_05_one_put_of_a_file_that_changes(run: Run, how: str, when: int) -> None:
+    """What is published is the file as it was at one moment, or the older object stays."""
+
+    async def body(run: Run) -> None:
+        await run.put_before(b"older")
+        run.write(content(run.name, 5 * MIB // 2))  # read by the MiB
+        was, reads = run.data, 0
+        elsewhere = run.path.with_name("elsewhere.bin")
+        changes: dict[str, Callable[[], Any]] = {
+            "edited": lambda: run.edit(len(was) - 9),
+            "edited-behind": lambda: run.edit(0),
+            "cut": lambda: run.write(was[:-100_000]),
+            "grown": lambda: run.write(was + b"more"),
+            "renamed": lambda: run.path.rename(elsewhere),
+        }
+
+        def change(offset: int) -> None:
+            nonlocal reads
+            reads += 1
+            if reads == when:
+                changes[how]()
+
+        told = await run.upload(hook=change, simple=True)
+        run.world.quiet()
+        assert reads >= when
+        if elsewhere.exists():
+            elsewhere.rename(run.path)
+        if told.done:
+            assert await run.object() in (was, run.data)
+        else:
+            assert isinstance(told.error, SourceChanged), told
+            assert await run.object() == b"older", "nothing was published, it says"
+        again = await run.upload(simple=True)
+        assert again.done and await run.object() == run.data
+
+    _go(run, body)
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted", "locked"])
+def test_05_gone_from_its_place_while_it_is_sent(run: Run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is published under a name that means no such file any more; back in its place, it goes on."""
+
+    async def body(run: Run) -> None:
+        await run.put_before(b"older")
+        run.write(content(run.name, 4 * PART))
+        elsewhere = run.path.with_name("elsewhere.bin")
+        opened = os.open
+
+        def refuse(path: Any, *more: Any, **options: Any) -> int:
+            if str(path) == str(run.path):
+                raise PermissionError(13, "Permission denied")
+            return opened(path, *more, **options)
+
+        def go(offset: int) -> None:
+            if offset == 2 * PART and run.path.exists():
+                if how == "renamed":
+                    run.path.rename(elsewhere)
+                elif how == "deleted":
+                    run.path.unlink()
+                else:
+                    run.path.chmod(0)  # which root would not notice
+                    monkeypatch.setattr(os, "open", refuse)
+
+        told = await run.upload(hook=go, parallel=1)
+        monkeypatch.setattr(os, "open", opened)
+        assert isinstance(told.error, SourceChanged), told
+        assert "moved, deleted or locked" in str(told.error) and str(told.upload_id) in str(told.error)
+        if elsewhere.exists():
+            elsewhere.rename(run.path)
+        elif how == "deleted":
+            run.path.write_bytes(run.data)
+        else:
+            run.path.chmod(0o600)
+        run.world.quiet()
+        await audit(run, told, None)
+        assert _sent(run) == [], "what was sent was sent again"
 
     _go(run, body)
 
