@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter, MarkdownExporter
 
 from ossmp_jupyter.localoss import LocalOSS
+from ossmp_jupyter.notebook.verifying import receipts_of_notebook
 from tests.browser.lab import notebook_json
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
@@ -89,12 +92,13 @@ def test_the_saved_quickstart_is_readable_and_small(finished: Any) -> None:
 
 @pytest.fixture
 def failing(tmp_path: Path) -> Any:
-    """A notebook whose second cell cannot succeed, against an embedded OSS of its own."""
+    """A notebook whose third cell cannot succeed, against an embedded OSS of its own."""
     (tmp_path / "data.bin").write_bytes(bytes(300_000))
     with LocalOSS(buckets=("demo",)) as oss:
         variables = {**oss.environment(), "OSSMP_STATE_DIR": str(tmp_path / "state")}
         cells = [
             f"import os\nos.environ.update({variables!r})\n%load_ext ossmp_jupyter\n%oss_connect oss://demo",
+            "%oss_upload data.bin oss://demo/kept.bin",
             "%oss_upload data.bin oss://no-such-bucket/data.bin",
             "print('next ' + 'cell')",
         ]
@@ -106,7 +110,9 @@ def test_nbclient_stops_at_a_failed_upload(failing: Path) -> None:
     notebook = nbformat.read(failing, as_version=4)
     with pytest.raises(CellExecutionError, match="NoSuchBucket"):
         NotebookClient(notebook, timeout=50, resources={"metadata": {"path": str(failing.parent)}}).execute()
-    assert code_cells(notebook)[2].outputs == []
+    assert code_cells(notebook)[3].outputs == []
+    nbformat.write(notebook, failing)
+    keeps_the_final_state(failing)
 
 
 def test_papermill_stops_at_a_failed_upload(failing: Path) -> None:
@@ -118,3 +124,31 @@ def test_papermill_stops_at_a_failed_upload(failing: Path) -> None:
     assert failure.value.ename == "NoSuchBucket"
     assert "no-such-bucket" in failure.value.evalue
     assert "next cell" not in done.read_text()
+    keeps_the_final_state(done)
+
+
+def test_nbconvert_stops_at_a_failed_upload(failing: Path) -> None:
+    done = failing.with_name("out.ipynb")
+
+    def convert(*more: str) -> subprocess.CompletedProcess[str]:
+        command = ["-m", "nbconvert", "--execute", "--to", "notebook", "--output", done.name, *more]
+        return subprocess.run(
+            [sys.executable, *command, str(failing)],
+            capture_output=True, text=True, check=False, timeout=100,
+        )  # fmt: skip
+
+    told = convert()
+    assert told.returncode != 0 and "NoSuchBucket: " in told.stderr
+    assert not done.exists()
+    told = convert("--allow-errors")
+    assert told.returncode == 0, told.stderr
+    keeps_the_final_state(done)
+
+
+def keeps_the_final_state(path: Path) -> None:
+    """What was published before the failure, and the failure, stand in the file; the receipts can be read."""
+    _, kept, failed, _ = code_cells(nbformat.read(path, as_version=4))
+    assert "done, verified" in plain_text(kept) and "oss://demo/kept.bin" in plain_text(kept)
+    assert "NoSuchBucket" in plain_text(failed)
+    (receipt,) = receipts_of_notebook(str(path))
+    assert receipt.address == "oss://demo/kept.bin"
