@@ -80,6 +80,8 @@ async def _after_success(run: Run, told: Told, kind: Kind | None, found: bytes |
     assert result.verified or kind is not None, "it was not verified"
     if kind is None or kind.name != "wrong-etag":
         assert not result.etag or result.etag == held["etag"], "another ETag was told"
+    if not result.already_published:
+        assert result.parts == held["segments"], "another number of parts was told"
     for name, value in run.options.get("headers", {}).items():
         assert held["headers"][name.lower()] == value
     if "meta" in run.options:
@@ -102,6 +104,7 @@ async def _after_failure(run: Run, told: Told, kind: Kind | None, found: bytes |
     assert not isinstance(error, CallbackFailed), "a stored object was reported as a failure"
     if isinstance(error, IntegrityError):
         assert kind is not None, "no byte was damaged"
+    _compare_parts(run, kind)
     known, doubt = _known_ids(run)
     if not told.journaled and told.upload_id:
         known.add(told.upload_id)
@@ -111,6 +114,21 @@ async def _after_failure(run: Run, told: Told, kind: Kind | None, found: bytes |
                 f"{told}: an orphan with {len(upload['parts'])} parts is left"
             )
     return type(error).__name__
+
+
+def _compare_parts(run: Run, kind: Kind | None) -> None:
+    """A journal claims no part that the server does not hold just so."""
+    if kind is not None and (kind.lies or kind.name.startswith("corrupt")):
+        return
+    stored = {upload["upload_id"]: upload["parts"] for upload in open_uploads(run)}
+    for lines in _journals(run):
+        claimed = {line["part"][0]: line["part"][1:] for line in lines if "part" in line}
+        held = {part["part_number"]: part for part in stored.get(lines[0]["upload"]["upload_id"], ())}
+        for number, (etag, size, crc) in claimed.items() if held else ():
+            part = held.get(number)
+            assert part is not None, f"the journal claims part {number}, which is not there"
+            assert (part["etag"].strip('"'), part["size"]) == (etag.strip('"'), size), f"part {number} differs"
+            assert crc is None or part["crc64"] == int(crc), f"another CRC-64 of part {number}"
 
 
 async def _again(run: Run, told: Told) -> None:
