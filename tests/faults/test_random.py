@@ -32,7 +32,7 @@ SHARE = 0.2
 
 
 def _parts(chance: random.Random) -> int:
-    return int(2 ** chance.uniform(0, 8))
+    return round(2 ** chance.uniform(0, 8))
 
 
 @pytest.mark.timeout(300)
