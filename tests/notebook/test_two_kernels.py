@@ -18,6 +18,10 @@ __all__ = ["oss"]
 
 MB = 1 << 20
 PART = 256 * 1024
+BACKGROUND = {
+    "magic": "%oss_upload big.bin big.bin --part-size 256KiB -q -b",
+    "python": "from ossmp_jupyter import upload; h = upload('big.bin', 'big.bin', part_size='256KiB')",
+}
 CELLS = {
     "magic": "%oss_upload big.bin big.bin --part-size 256KiB -q",
     "python": "from ossmp_jupyter import upload; upload('big.bin', 'big.bin', part_size='256KiB').wait()",
@@ -62,8 +66,9 @@ def test_the_idempotent_cell(oss: LocalOSS, tmp_path: Path, how: str) -> None:
     cell, source = CELLS[how], tmp_path / "big.bin"
     source.write_bytes(os.urandom(8 * MB))
     with new_kernel(oss, tmp_path) as first, new_kernel(oss, tmp_path) as second:
-        # two kernels at once: one sends, the other says who does
+        # the same kernel twice: the cell waits for what runs; two kernels at once: the other says who sends
         oss.set_bandwidth("2MB/s")
+        assert first.run(BACKGROUND[how])["status"] == "ok"
         waiting = first.send(cell)
         until_stored(oss, 4)
         refused = second.run(cell)
@@ -73,10 +78,15 @@ def test_the_idempotent_cell(oss: LocalOSS, tmp_path: Path, how: str) -> None:
         holds(oss, 8 * MB)
         assert sent(oss) == dict.fromkeys(range(1, 33), 1)
 
-        # after the success, in either kernel: nothing travels
+        # after the success, in either kernel, and in one that was restarted: nothing travels
         for kernel in (first, second):
             assert kernel.run(cell)["status"] == "ok"
             assert sent(oss) == {}
+        second.manager.restart_kernel(now=True)
+        second.client.wait_for_ready(timeout=60)
+        assert second.run("%load_ext ossmp_jupyter\n%oss_connect\n" + cell)["status"] == "ok"
+        assert sent(oss) == {}
+        holds(oss, 8 * MB)
 
         # after an edit: a new upload, in a kernel that dies half-way; the other one goes on with it
         data = bytearray(source.read_bytes())
