@@ -127,7 +127,9 @@ def _compare_parts(run: Run, kind: Kind | None) -> None:
         for number, (etag, size, crc) in claimed.items() if held else ():
             part = held.get(number)
             assert part is not None, f"the journal claims part {number}, which is not there"
-            assert (part["etag"].strip('"'), part["size"]) == (etag.strip('"'), size), f"part {number} differs"
+            assert (part["etag"].strip('"'), part["size"]) == (etag.strip('"'), size), (
+                f"part {number} differs"
+            )
             assert crc is None or part["crc64"] == int(crc), f"another CRC-64 of part {number}"
 
 
