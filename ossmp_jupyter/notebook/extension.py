@@ -18,7 +18,7 @@ __all__ = ["load", "unload"]
 
 _KEY = "OssMagics"
 _PATIENCE = 6.0
-"""Seconds to let go of everything; an Initiate that is under way has five of them."""
+"""Seconds to let go of everything; it takes a moment unless a source blocks."""
 _RESULT = ("ossmp_jupyter.transfer.progress", "UploadResult")
 
 

@@ -37,8 +37,11 @@ __all__ = ["UploadCore"]
 
 T = TypeVar("T")
 
-_LAST_WORD = 5.0
-"""Seconds to wait for the answer to an Initiate that is not wanted any more."""
+_LAST_WORD = 1.5
+"""Seconds that an Initiate, a Complete or a look at the object has left when it is not wanted any more.
+
+Who interrupts a program has it back within two seconds. What is cut off is found out by the next run.
+"""
 
 
 class UploadCore(Renewal, ABC):

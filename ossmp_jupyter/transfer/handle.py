@@ -161,7 +161,7 @@ class Upload:
     def pause(self) -> None:
         """Stop and keep everything; returns at once.
 
-        An upload that is being completed has five seconds to end well.
+        An upload that is being completed has a second and a half to end well.
         """
         self._tell(self._task.pause)
 

@@ -129,3 +129,22 @@ def test_ctrl_c_and_the_same_program_again(oss: LocalOSS, folder: Path, how: str
     assert found["uploads"] == []
     (stored_object,) = found["objects"].values()
     assert int(stored_object["crc64"]) == crc64((folder / "big.bin").read_bytes())
+
+
+@pytest.mark.parametrize("operation", ["InitiateMultipartUpload", "CompleteMultipartUpload"])
+def test_ctrl_c_while_the_server_is_silent(oss: LocalOSS, folder: Path, operation: str) -> None:
+    oss.set_faults([{"operation": operation, "kind": "stall", "seconds": 60, "times": None}])
+    process = start(oss, folder, PROGRAMS["client"])
+    end = time.monotonic() + 30
+    while not any(entry["operation"] == operation for entry in oss.journal()):
+        assert process.poll() is None and time.monotonic() < end, "it is not asked"
+        time.sleep(0.01)
+    pressed = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - pressed < 2.5  # 1.5 s for the answer, the rest for slow machines
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    oss.set_faults([])
+    out, err = start(oss, folder, PROGRAMS["client"]).communicate(timeout=30)
+    assert (out.split(), err) == (["done", "True"], "")
+    assert oss.snapshot()["uploads"] == []

@@ -16,7 +16,7 @@ from tests.notebook.test_waiting import state
 
 __all__ = ["kernel", "oss"]
 
-LAST_WORD = 5.0  # what an Initiate or a Complete that is under way has left
+LAST_WORD = 1.5  # seconds that an Initiate or a Complete that is under way has left
 EXPIRED = {"kind": "error", "status": 403, "code": "SecurityTokenExpired"}
 PHASES: dict[str, tuple[str, dict[str, Any]]] = {
     "uploading": ("uploading", {"operation": "UploadPart", "kind": "stall", "part_number": 9, "byte": 1000}),
