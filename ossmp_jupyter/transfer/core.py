@@ -72,6 +72,7 @@ class UploadCore(Renewal, ABC):
         self.board = PartBoard(request.found.size)
         self.gate = Gate()
         self.callbacks: CallbackRunner | None = None
+        self.last_word = _LAST_WORD  # of an Initiate; an abort waits longer, for the ID of what it is about
         self._source = request.source
         self._journal = Journal(request.journal)
         self._limit = AdaptiveLimit(request.parallel, request.ceiling)
@@ -132,7 +133,7 @@ class UploadCore(Renewal, ABC):
         except asyncio.CancelledError:
             # The server may have begun the upload already: learn its ID, so that no orphan stays.
             with contextlib.suppress(OssmpError, asyncio.TimeoutError):
-                self._begin(await asyncio.wait_for(call, _LAST_WORD), plan)
+                self._begin(await asyncio.wait_for(call, self.last_word), plan)
             raise
         except OssmpError:
             if not self._lost:

@@ -32,6 +32,8 @@ from ossmp_jupyter.transfer.streaming import StreamSteps
 __all__ = ["RESTING", "TRANSITIONS", "UploadTask"]
 
 _STEPS: dict[str, type[UploadCore]] = {"stream": StreamSteps, RemoteSource.kind: RemoteSteps}
+_PATIENCE = 5.0
+"""Seconds that an abort waits for the answer to an Initiate."""
 RESTING = FINAL_STATES | {State.PAUSED}
 """In these states an upload needs no connection."""
 _ENDS = frozenset({State.FAILED, State.ABORTED, State.SOURCE_CHANGED, State.PAUSED})
@@ -142,6 +144,7 @@ class UploadTask:
         if self.state in FINAL_STATES or self.state in (State.COMPLETING, State.VERIFYING):
             return False
         self._abort_wanted = True
+        self._steps.last_word = _PATIENCE
         self._end_life()
         await self._finished.wait()
         if self.state is State.FAILED and self.error is not None:
