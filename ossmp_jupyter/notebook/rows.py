@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -123,6 +124,11 @@ def _waits(state: State, source: object) -> str:
     return source.waiting or ""
 
 
+def _percent(fraction: float) -> float:
+    """With one decimal, rounded down: what is not verified is never 100."""
+    return math.floor(1000 * fraction) / 10
+
+
 def row_of(handle: Upload) -> Row:
     """Take a snapshot of one upload of this kernel."""
     p = handle.progress
@@ -142,7 +148,7 @@ def row_of(handle: Upload) -> Row:
         address=handle.address,
         state=State.WAITING.value if waits else p.state.value,
         words=said,
-        percent=round(100 * p.fraction, 1),
+        percent=_percent(p.fraction),
         size=f"{format_size(p.confirmed)} / {format_size(p.total)}",
         speed=format_speed(p.speed) if running and p.speed else "",
         eta=format_duration(p.eta) if running and p.eta is not None else "",
@@ -166,7 +172,7 @@ def row_of_unfinished(upload: Unfinished) -> Row:
         address=upload.address,
         state="unfinished",
         words=upload.words(),
-        percent=round(100 * upload.confirmed / upload.size, 1) if upload.size else 0.0,
+        percent=_percent(min(upload.confirmed / upload.size, 0.9999)) if upload.size else 0.0,
         size=size,
         parts="" if upload.parts is None else str(upload.parts),
         can="AL" if upload.in_use or upload.in_browser else "ALR",
@@ -235,7 +241,7 @@ _HEAD = ("ID", "Upload", "Done", "Size", "Parts", "State", "Upload ID")
 def _cells(row: Row) -> tuple[str, ...]:
     state = f"{row.words}: {row.error}" if row.error else row.words
     parts = f"{row.parts}, {row.retries} retried" if row.retries else row.parts
-    done = f"{row.percent:.0f} %" if "/" in row.size else ""
+    done = f"{int(row.percent)} %" if "/" in row.size else ""
     live = "" if row.id == row.upload_id else row.id
     cells = live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
     return tuple(map(visible, cells))

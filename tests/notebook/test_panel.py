@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ossmp_jupyter.notebook.panel import Hub, Panel
-from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+from ossmp_jupyter.notebook.rows import Row, html_table, row_of, row_of_unfinished, text_table
+from ossmp_jupyter.notebook.unfinished import Unfinished
+from ossmp_jupyter.transfer.progress import Progress, State
 
 
 def row(identity: str, percent: float = 0.0, state: str = "uploading", **more: Any) -> Row:
@@ -219,3 +222,17 @@ def test_foreign_names_are_escaped_in_html() -> None:
 def test_tables_without_uploads() -> None:
     assert text_table([]) == "no uploads"
     assert "no uploads" in html_table([])
+
+
+@pytest.mark.parametrize("state", [State.COMPLETING, State.VERIFYING, State.FAILED, State.DONE])
+def test_only_what_is_verified_is_at_100_percent(state: State) -> None:
+    """In the message to the page, in tables, and of what earlier runs left with all its parts."""
+    handle = SimpleNamespace(
+        id="u1", upload_id="ID1", name="a.bin", address="oss://b/a", result=None, error=None,
+        request=SimpleNamespace(source=None), progress=Progress(state, total=10**9, confirmed=10**9),
+    )  # fmt: skip
+    left = Unfinished("ID", "b", "k", source="s", size=10**9, confirmed=10**9)
+    for shown in (row_of(handle), row_of_unfinished(left)):  # type: ignore[arg-type]
+        told = "100 %" if state is State.DONE and shown.id == handle.id else "99 %"
+        assert (shown.percent == 100.0) == (told == "100 %")
+        assert told in text_table([shown]) and ("100 %" in text_table([shown])) == (told == "100 %")
