@@ -207,6 +207,13 @@ export function attach(p) {
   if (before.listing) show(before.listing);
   if (before.box) unpack(before.box);
 
+  // -- the width that there is (container queries cost 2 ms a tick)
+  const width = new ResizeObserver(([{ contentRect }]) => {
+    root.classList.toggle("ossmp-slim", contentRect.width <= 800);
+    root.classList.toggle("ossmp-narrow", contentRect.width <= 660);
+  });
+  width.observe(root);
+
   // -- keys: the notebook's own commands are single keys, and it would take them; Ctrl-S and the like stay its own
   const whole = el.closest(".ossmp-panel") || root;
   const take = (e) => {
@@ -224,5 +231,5 @@ export function attach(p) {
   if (held && !held.isConnected) setTimeout(() => {
     if (!document.activeElement?.matches("input, textarea, select, [contenteditable]")) controls()[at]?.focus({ preventScroll: true });
   }, 100);
-  return { press, sorted, chosen, message, end() { removeEventListener("keydown", take, true); close?.(); } };
+  return { press, sorted, chosen, message, end() { width.disconnect(); removeEventListener("keydown", take, true); close?.(); } };
 }
