@@ -27,14 +27,12 @@ def paused_in(handle: Upload, state: State) -> None:
     until(lambda: handle.state is State.PAUSED, "paused")
 
 
-def no_sockets(oss: Bucket) -> bool:
+def held(oss: Bucket) -> set[object]:
+    """Connections to the server, and lanes."""
     port = int(oss.server.endpoint.rsplit(":", 1)[1])
     found = psutil.Process().net_connections(kind="tcp")
-    return not any(one.raddr and one.raddr.port == port for one in found)
-
-
-def lanes() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ossmp-lane")]
+    sockets = {one.laddr for one in found if one.raddr and one.raddr.port == port}
+    return sockets | {thread for thread in threading.enumerate() if thread.name.startswith("ossmp-lane")}
 
 
 def test_while_the_file_is_compared(oss: Bucket, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,14 +136,15 @@ def test_nobody_asks_for_credentials_meanwhile(oss: Bucket, file: Path) -> None:
 
 
 def test_who_rests_keeps_no_connection(oss: Bucket, file: Path, tmp_path: Path) -> None:
+    others = held(oss)  # by other tests of this process
     other = make_file(tmp_path, 20 * PART, "other.bin")
     assert oss.start(other, key="other").wait(30).verified
     with held_up(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
-        assert not no_sockets(oss) and lanes()
+        assert held(oss) - others
         handle.pause()
-        until(lambda: no_sockets(oss) and not lanes(), "at rest")
+        until(lambda: not held(oss) - others, "at rest")
     # what is being read goes on, though all uploads have ended meanwhile
     oss.server.set_bandwidth("1MB/s")
 
@@ -162,4 +161,4 @@ def test_who_rests_keeps_no_connection(oss: Bucket, file: Path, tmp_path: Path) 
     handle.resume()
     assert handle.wait(30).verified
     assert reading.result(30) == 20 * PART
-    until(lambda: no_sockets(oss) and not lanes(), "at rest")
+    until(lambda: not held(oss) - others, "at rest")
