@@ -255,7 +255,7 @@ def interrupted(page: Page, connection: Connection, data: bytes) -> Upload:
 
 @pytest.fixture
 def half(page: Page, connection: Connection, oss: LocalOSS) -> tuple[Upload, bytes]:
-    oss.set_bandwidth("8MB/s")
+    oss.set_bandwidth("3MB/s")
     data = os.urandom(8 * MIB)
     handle = interrupted(page, connection, data)
     oss.set_bandwidth(None)
