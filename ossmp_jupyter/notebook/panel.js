@@ -37,7 +37,7 @@ const script = (url) => import(url).finally(() => URL.revokeObjectURL(url));
 export function draw(hub, only, el) {
   const own = new Map();
   const mine = JSON.stringify(only), before = memory.get(mine) || {};
-  let chosen = before.chosen || null, more = null, heard = Date.now(), active = false, frame = 0, last = 0, lost = null, ids = [], ended = false;
+  let chosen = before.chosen || null, more = null, heard = Date.now(), active = false, frame = 0, last = 0, lost = null, ids = [], ended = false, swept = 0, later = 0;
   const shows = (id) => !only || only.includes(id);
   const root = make("div", "ossmp-panel", el);
   root.tabIndex = -1;
@@ -56,6 +56,10 @@ export function draw(hub, only, el) {
   for (const [title, cls] of [[""], ["Upload"], ["State"], ["Progress"], ["Speed", "ossmp-number"], ["Parts", "ossmp-number"],
     ["Upload ID"]]) make("th", cls, head, title).scope = "col";
   head.firstChild.setAttribute("aria-label", "Selected");
+  const eyes = new IntersectionObserver((list) => {
+    for (const { target, isIntersecting } of list) target.ossmp.away = !isIntersecting;
+    soon();
+  }, { root: scroll });
   const empty = make("div", "ossmp-empty", scroll, "No uploads.");
   const status = make("div", "ossmp-status", root);
   status.setAttribute("role", "status");
@@ -115,6 +119,8 @@ export function draw(hub, only, el) {
     row.error = make("td", "ossmp-error", row.below);
     row.error.colSpan = 6;
     own.set(id, row);
+    group.ossmp = row;
+    eyes.observe(group);
     return row;
   }
   function paint(row) {
@@ -144,9 +150,18 @@ export function draw(hub, only, el) {
     });
     if (held !== document.activeElement && table.contains(held)) held.focus({ preventScroll: true }); // what moves loses it
   }
+  const soon = () => { frame ||= requestAnimationFrame(flush); };
   function flush() {
     frame = 0;
-    for (const row of own.values()) if (row.dirty) { row.dirty = false; paint(row); }
+    // Of 200 rows a dozen are in view: the others are painted once a second, or when they say something else.
+    const all = Date.now() - swept > 900;
+    let left = false;
+    for (const row of own.values()) {
+      if (row.dirty && (all || !row.away || row.words.textContent !== row.data.words)) { row.dirty = false; paint(row); }
+      left ||= row.dirty;
+    }
+    if (all) swept = Date.now();
+    if (left && !later) later = setTimeout(() => { later = 0; soon(); }, 1000);
     empty.hidden = own.size > 0;
     arrange();
     table.hidden = !own.size;
@@ -163,7 +178,7 @@ export function draw(hub, only, el) {
       else if (chosen) choose(chosen);
       if (near && was && own.get(chosen) !== was) (own.get(chosen)?.radio || root).focus({ preventScroll: true });
     }
-    if (!frame) frame = requestAnimationFrame(flush);
+    soon();
   }
   function onmessage(m) {
     heard = Date.now();
@@ -218,6 +233,8 @@ export function draw(hub, only, el) {
     for (const signal of signals) signal.disconnect(watchKernel);
     clearInterval(watch);
     cancelAnimationFrame(frame);
+    clearTimeout(later);
+    eyes.disconnect();
     hub.off("msg:custom", onmessage);
     document.removeEventListener("visibilitychange", seen);
     root.remove();
