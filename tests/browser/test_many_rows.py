@@ -11,8 +11,8 @@ DRAW = """async (script) => {
 const { draw } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
 const hub = { send() {}, get: () => [], on: (_, hear) => { window.hear = hear; }, off() {} };
 draw(hub, null, document.body);
-const same = { state: "uploading", words: "uploading", percent: 1, size: "1 B / 9 B", can: "AP" };
-window.rows = [...Array(200).keys()].map((i) => ({ ...same, id: "u" + i, name: i + ".bin", address: "oss://b/" + i }));
+const same = { state: "uploading", words: "uploading", address: "oss://b/k", percent: 1, size: "1 B / 9 B" };
+window.rows = [...Array(200).keys()].map((i) => ({ ...same, id: "u" + i, name: i + ".bin" }));
 hear({ t: "rows", n: 1, rows, order: rows.map((row) => row.id), active: true });
 }"""
 TELL = """async ([n, words]) => {
