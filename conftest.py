@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.whole_suite"]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 _TOOLS = ("browser", "node")
 
