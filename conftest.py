@@ -7,6 +7,7 @@ failure, never a skip. Helpers are imported by their full name: ``from tests.bro
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = ["tests.whole_suite"]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 _TOOLS = ("browser", "node")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell starts what it runs in the background so, and the programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "project", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
