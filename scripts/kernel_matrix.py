@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("6.29.5", "6.30.1", "7.0.1", "7.3.0", "7.4.0", "newest")
-TESTS = ("tests/notebook/test_kernel.py", "tests/notebook/test_waiting.py")
+TESTS = tuple(f"tests/notebook/test_{name}.py" for name in ("kernel", "waiting", "lost_requests"))
 
 
 def installed(version: str, folder: Path) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ossmp_jupyter.notebook.completion import matcher_for
+from ossmp_jupyter.notebook.lost_requests import keep_requests, lose_requests
 from ossmp_jupyter.notebook.magics import OssMagics
 from ossmp_jupyter.notebook.options import MAGICS
 from ossmp_jupyter.notebook.short_errors import restore, shorten_all
@@ -36,6 +37,7 @@ def load(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher)
     shorten_all(shell)
     _show_results_as_tables(shell)
+    keep_requests(getattr(shell, "kernel", None))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -54,6 +56,7 @@ def unload(shell: InteractiveShell) -> None:
     if magics.matcher in matchers:
         matchers.remove(magics.matcher)
     restore()
+    lose_requests(getattr(shell, "kernel", None))
     _show_results_as_ever(shell)
     magics.close()
     _end_engine()
