@@ -18,13 +18,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ossmp_jupyter.errors import CredentialsError
-from ossmp_jupyter.oss.credentials import (
-    ChainProvider,
-    Credentials,
-    CredentialsNotFound,
-    CredentialsProvider,
-    EnvironmentProvider,
-)
+from ossmp_jupyter.oss.credentials import Credentials, CredentialsNotFound, CredentialsProvider
+from ossmp_jupyter.oss.providers import ChainProvider, EnvironmentProvider
 from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
 from ossmp_jupyter.oss.veil import Hidden, Secret, Variables, veil_named
 

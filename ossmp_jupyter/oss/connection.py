@@ -14,7 +14,8 @@ from typing import Literal
 from ossmp_jupyter.errors import CredentialsError, InputError
 from ossmp_jupyter.oss.address import Endpoint, check_bucket_name, normalise_region
 from ossmp_jupyter.oss.config_files import default_chain, ossutil_settings
-from ossmp_jupyter.oss.credentials import Credentials, CredentialsProvider, StaticProvider, as_provider
+from ossmp_jupyter.oss.credentials import Credentials, CredentialsProvider
+from ossmp_jupyter.oss.providers import StaticProvider, as_provider
 from ossmp_jupyter.oss.veil import Variables, veil, veil_address
 
 __all__ = ["Connection", "connect", "default_user_agent"]

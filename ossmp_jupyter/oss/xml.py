@@ -8,7 +8,7 @@ document at all is :class:`~ossmp_jupyter.errors.NotOSS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -38,7 +38,6 @@ __all__ = [
     "parse_error",
     "parse_xml",
     "read_complete",
-    "read_complete_request",
     "read_copy_part",
     "read_initiate",
     "read_number",
@@ -326,24 +325,6 @@ def write_complete_request(parts: Iterable[tuple[int, str]]) -> bytes:
         for number, etag in sorted(parts)
     )
     return f"<CompleteMultipartUpload>{''.join(items)}</CompleteMultipartUpload>".encode()
-
-
-def read_complete_request(data: bytes) -> Sequence[tuple[int, str]]:
-    """Read the part list of CompleteMultipartUpload, in the order given (the server's side).
-
-    Raises
-    ------
-    NotOSS
-        If it is not such a document, or a part lacks its number.
-    """
-    node = parse_xml(data, "CompleteMultipartUpload")
-    parts = []
-    for part in node.children("Part"):
-        number = part.optional_number("PartNumber")
-        if number is None:
-            raise NotOSS("a part of the list has no number")
-        parts.append((number, unquote_etag(part.text("ETag"))))
-    return parts
 
 
 def write_bucket_configuration(storage_class: str) -> bytes:

@@ -6,7 +6,7 @@ The copy on disk is in :mod:`ossmp_jupyter.transfer.journal`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ossmp_jupyter.errors import InputError
@@ -66,10 +66,6 @@ class Checkpoint:
     def confirmed(self) -> int:
         """Bytes of the confirmed parts."""
         return sum(part.size for part in self.parts)
-
-    def with_part(self, part: CheckpointPart) -> Checkpoint:
-        """Return a copy that holds one more confirmed part."""
-        return replace(self, parts=(*self.parts, part))
 
     def to_ali_oss(self) -> dict[str, Any]:
         """Return the plain object that ali-oss takes as ``options.checkpoint``."""

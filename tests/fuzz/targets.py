@@ -43,7 +43,6 @@ _ANSWERS = (
     xml.read_uploads_page,
     xml.read_parts_page,
     xml.read_objects_page,
-    xml.read_complete_request,
     read_lifecycle,
 )
 

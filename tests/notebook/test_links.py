@@ -11,7 +11,8 @@ import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.notebook.links import Link, link_end
-from ossmp_jupyter.oss.credentials import Credentials, StaticProvider
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.providers import StaticProvider
 from ossmp_jupyter.transfer import manager
 from tests.notebook.conftest import Shell
 

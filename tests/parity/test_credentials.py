@@ -21,7 +21,8 @@ from ossmp_jupyter import upload
 from ossmp_jupyter.errors import CredentialsError
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.config_files import default_chain
-from ossmp_jupyter.oss.credentials import CallableProvider, Credentials
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.providers import CallableProvider
 from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.client import OSSClient

@@ -19,7 +19,7 @@ from traitlets.config import Config
 
 from ossmp_jupyter.errors import OssmpError
 from ossmp_jupyter.localoss import LocalOSS
-from ossmp_jupyter.oss.credentials import CallableProvider
+from ossmp_jupyter.oss.providers import CallableProvider
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from tests.parity.net import Web

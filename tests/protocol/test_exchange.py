@@ -32,7 +32,8 @@ from ossmp_jupyter.errors import (
 )
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import connect
-from ossmp_jupyter.oss.credentials import CallableProvider, Credentials
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.providers import CallableProvider
 from ossmp_jupyter.oss.rest import RestClient
 from tests.protocol.scripted import Seen, answer, oss_error, scripted
 

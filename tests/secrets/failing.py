@@ -13,7 +13,8 @@ from typing import Any
 
 from ossmp_jupyter import LocalOSS, OSSClient, upload
 from ossmp_jupyter.oss.config_files import AliyunConfigProvider, OssutilConfigProvider, default_chain
-from ossmp_jupyter.oss.credentials import CallableProvider, Credentials, EnvironmentProvider
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.providers import CallableProvider, EnvironmentProvider
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.lanes import PartBody
 from ossmp_jupyter.transfer.progress import State

@@ -19,13 +19,8 @@ from ossmp_jupyter import OSSClient, upload
 from ossmp_jupyter.errors import CredentialsError
 from ossmp_jupyter.oss._exchange import Call
 from ossmp_jupyter.oss.config_files import AliyunConfigProvider, OssutilConfigProvider, default_chain
-from ossmp_jupyter.oss.credentials import (
-    CallableProvider,
-    Credentials,
-    EnvironmentProvider,
-    StaticProvider,
-    as_provider,
-)
+from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.oss.providers import CallableProvider, EnvironmentProvider, StaticProvider, as_provider
 from ossmp_jupyter.oss.roles import AlibabaCredentialsProvider
 from tests.secrets.canary import Canaries
 from tests.secrets.conftest import World

@@ -18,7 +18,7 @@ from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_fi
 
 @pytest.fixture(autouse=True)
 def short_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core, "_LAST_WORD", 0.5)
+    monkeypatch.setattr(core, "LAST_WORD", 0.5)
 
 
 def paused_in(handle: Upload, state: State) -> None:

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from ossmp_jupyter.errors import CredentialsError
-from ossmp_jupyter.oss.credentials import (
+from ossmp_jupyter.oss.credentials import Credentials, CredentialsNotFound
+from ossmp_jupyter.oss.flight import SingleFlight
+from ossmp_jupyter.oss.providers import (
     CallableProvider,
     ChainProvider,
-    Credentials,
-    CredentialsNotFound,
     EnvironmentProvider,
     StaticProvider,
     as_provider,
 )
-from ossmp_jupyter.oss.flight import SingleFlight
 
 SECRET, TOKEN = "canary-secret-7f3a", "canary-token-91bc"
 KEYS = Credentials("LTAI5tExample1234", SECRET, TOKEN, datetime(2030, 1, 1, tzinfo=UTC))

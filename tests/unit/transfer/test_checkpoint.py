@@ -78,9 +78,3 @@ def test_a_value_that_cannot_be_is_one_clear_sentence(field: str, value: object)
     with pytest.raises(InputError, match="this checkpoint cannot be read") as caught:
         Checkpoint.from_mapping({**ALI_OSS, field: value})
     assert "\n" not in str(caught.value)
-
-
-def test_with_part() -> None:
-    checkpoint = Checkpoint.from_mapping(ALI_OSS)
-    more = checkpoint.with_part(CheckpointPart(2, ETAG, 1_048_576, 7))
-    assert (len(checkpoint.parts), len(more.parts), more.confirmed) == (2, 3, 2_500_000)
