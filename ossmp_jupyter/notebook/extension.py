@@ -20,7 +20,9 @@ __all__ = ["load", "unload"]
 _KEY = "OssMagics"
 _PATIENCE = 6.0
 """Seconds to let go of everything; it takes a moment unless a source blocks."""
+# by the classes' names: their modules are imported by the first upload
 _RESULT = ("ossmp_jupyter.transfer.progress", "UploadResult")
+_UPLOAD = ("ossmp_jupyter.transfer.handle", "Upload")
 
 
 def load(shell: InteractiveShell) -> None:
@@ -36,7 +38,7 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("post_run_cell", magics.end_cell)
     shell.Completer.custom_matchers.append(matcher)
     shorten_all(shell)
-    _show_results_as_tables(shell)
+    _show_values(shell, magics)
     keep_requests(getattr(shell, "kernel", None))
 
 
@@ -57,7 +59,7 @@ def unload(shell: InteractiveShell) -> None:
         matchers.remove(magics.matcher)
     restore()
     lose_requests(getattr(shell, "kernel", None))
-    _show_results_as_ever(shell)
+    _show_values_as_ever(shell)
     magics.close()
     _end_engine()
 
@@ -80,23 +82,28 @@ def _end_engine() -> None:
         )
 
 
-def _show_results_as_tables(shell: InteractiveShell) -> None:
-    """On pages; by the class's name, for its module is imported by the first upload."""
+def _show_values(shell: InteractiveShell, magics: OssMagics) -> None:
+    """On pages, a result is a table and an upload its row of the panel."""
 
     def table(result: Any) -> str:
         from ossmp_jupyter.notebook.results import result_html
 
         return result_html(result)
 
+    def row(handle: Any) -> None:
+        magics.session.show(handle)
+
     if shell.display_formatter is not None:
         shell.display_formatter.formatters["text/html"].for_type_by_name(*_RESULT, table)
+        shell.display_formatter.ipython_display_formatter.for_type_by_name(*_UPLOAD, row)
 
 
-def _show_results_as_ever(shell: InteractiveShell) -> None:
+def _show_values_as_ever(shell: InteractiveShell) -> None:
     if shell.display_formatter is None:
         return
-    formatter = shell.display_formatter.formatters["text/html"]
-    formatter.deferred_printers.pop(_RESULT, None)
-    home = sys.modules.get(_RESULT[0])
-    if home is not None:
-        formatter.type_printers.pop(getattr(home, _RESULT[1]), None)
+    html = shell.display_formatter.formatters["text/html"]
+    for formatter, name in ((html, _RESULT), (shell.display_formatter.ipython_display_formatter, _UPLOAD)):
+        formatter.deferred_printers.pop(name, None)
+        home = sys.modules.get(name[0])
+        if home is not None:
+            formatter.type_printers.pop(getattr(home, name[1]), None)

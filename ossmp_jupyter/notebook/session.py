@@ -52,6 +52,7 @@ class Session:
         self._files: BrowserFiles | None = None
         self._unsettled: deque[Cell] = deque(maxlen=_CELLS)
         self._cells: deque[Cell] = deque(maxlen=_CELLS)  # that show the panel, the newest last
+        self._in_cell: set[str] = set()  # what the running cell shows already
         self._fallback: Fallback | None = None
         self._undo: Callable[[], None] = lambda: None
 
@@ -107,10 +108,24 @@ class Session:
         """Show uploads in the running cell, all for None; in ``view``, or else in a plain one."""
         cell = Cell(self, handles, mode, view)
         if cell.has_view:
+            self._in_cell.update(handle.id for handle in handles or ())
             self._unsettled.append(cell)
             self._cells.append(cell)
             self._watch_page()
         return cell
+
+    def show(self, handle: Upload) -> None:
+        """Show a handle that is a cell's value.
+
+        Raises
+        ------
+        NotImplementedError
+            If the cell shows it already, or nothing here shows widgets: IPython then writes its repr.
+        """
+        mode = self.ui(None)
+        if mode not in ("auto", "widget") or handle.id in self._in_cell:
+            raise NotImplementedError
+        self.cell([handle], mode)
 
     def _watch_page(self) -> None:
         """Put stock widgets in the panel's place where the page does not run our script."""
@@ -159,6 +174,7 @@ class Session:
 
     def end_cell(self) -> None:
         """Let the next cells run, whatever this one's tasks still await."""
+        self._in_cell.clear()
         if self._panel is not None:
             from ossmp_jupyter.notebook.pump import end_of_cell
 

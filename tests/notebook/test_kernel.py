@@ -378,6 +378,34 @@ def test_background_uploads_need_no_cell(kernel: Kernel, oss: LocalOSS) -> None:
     assert kernel.run("%oss_wait")["status"] == "ok"
 
 
+def displays(kernel: Kernel, cell: str, kind: str) -> list[dict[str, Any]]:
+    mine = (said for said in kernel.said if said["parent_header"].get("msg_id") == cell)
+    return [said["content"]["data"] for said in mine if said["msg_type"] == kind]
+
+
+def test_an_upload_that_is_a_cells_value_is_its_row_of_the_panel(kernel: Kernel, oss: LocalOSS) -> None:
+    python = "from ossmp_jupyter import upload\nh = upload('big.bin', 'oss://demo/h', part_size='256KiB')\nh"
+    cell = uploading(kernel, python)
+    assert kernel.reply(cell)["status"] == "ok"
+    (shown,) = displays(kernel, cell, "display_data")
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert displays(kernel, cell, "execute_result") == []
+    (row,) = rows(kernel).values()
+    kernel.click(t="do", do="abort", id=row["id"])
+    kernel.until(lambda: rows(kernel)[row["id"]]["state"] == "aborted", "the buttons do nothing")
+    assert kernel.run("assert _ is h and h.state.value == 'aborted'")["status"] == "ok"
+
+    # once a cell, and as text where nothing is shown
+    magic = kernel.send(UPLOAD.replace("%oss_upload", "h = %oss_upload") + " -b\nh")
+    kernel.reply(magic)
+    assert len(displays(kernel, magic, "display_data")) == 1
+    plain = kernel.send("%config OssMagics.ui = 'text'\nh")
+    kernel.reply(plain)
+    for texts in (displays(kernel, magic, "execute_result"), displays(kernel, plain, "execute_result")):
+        assert texts[0]["text/plain"].startswith("<Upload "), texts
+    assert displays(kernel, plain, "display_data") == []
+
+
 def test_a_box_with_impossible_options_is_refused_in_its_cell(kernel: Kernel) -> None:
     """Not in a click, when somebody has chosen a file."""
     for options, words in {
