@@ -12,7 +12,7 @@ from ossmp_jupyter.notebook.waiting import wait_future
 from ossmp_jupyter.oss import connection as oss
 from ossmp_jupyter.oss.cors import cors_advice
 from ossmp_jupyter.transfer import manager
-from ossmp_jupyter.units import format_duration, format_time
+from ossmp_jupyter.units import KIB, format_duration, format_time, parse_size
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +83,10 @@ def _bucket(text: str | None) -> str | None:
     if text is None:
         return None
     name, _, key = text.removeprefix("oss://").partition("/")
+    if name.endswith(":"):
+        raise InputError(
+            f"{text!r} is not a bucket's address", hint=f"write oss://{key.strip('/') or 'BUCKET'}"
+        )
     if key:
         raise InputError(
             f"{text!r} names an object", hint=f"connect to its bucket: %oss_connect oss://{name}"
@@ -98,6 +102,10 @@ def _local(session: Session, args: argparse.Namespace, bucket: str | None) -> os
         )
     from ossmp_jupyter.localoss.launch import attach_local
 
+    if args.bandwidth and parse_size(args.bandwidth, "--bandwidth") < KIB:
+        raise InputError(
+            f"--bandwidth {args.bandwidth} is less than 1 KiB/s", hint="write a unit, such as 20MB/s"
+        )
     handle = attach_local(root=args.root, bandwidth=args.bandwidth)
     if handle not in session.local:  # the same folder gives the same handle
         session.local.append(handle)

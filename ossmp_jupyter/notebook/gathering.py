@@ -89,6 +89,10 @@ def _sources_and_target(items: Sequence[str]) -> tuple[list[str], str]:
                 f"{source!r} is an object's address, where a file is expected",
                 hint="a line has one destination, its last word",
             )
+        if re.match(r"\w+://", source) and not os.path.lexists(source):
+            raise InputError(
+                f"{source!r} is an address, where a file is expected", hint="save it as a file first"
+            )
     if any(ord(char) < 32 or ord(char) == 127 for char in target):
         raise InputError(
             f"the destination {target[:80]!r} holds a line break or another control character",

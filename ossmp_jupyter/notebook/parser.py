@@ -214,7 +214,8 @@ def split_line(line: str) -> list[tuple[str, list[str]]]:
     try:
         words = list(lexer)
     except ValueError as error:
-        raise ValueError(f"the line cannot be split: {str(error).lower()}") from None
+        hint = 'put quotes around a name with a quotation mark in it: "it\'s.csv"'
+        raise ValueError(f"the line cannot be split: {str(error).lower()}; {hint}") from None
     return [(word, held) for word in words]
 
 

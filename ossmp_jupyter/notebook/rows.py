@@ -238,15 +238,15 @@ def read_final_line(line: str) -> Published | None:
     return Published(found["bucket"], found["key"], size, int(found["crc"]), found["etag"])
 
 
-_HEAD = ("ID", "Upload", "Done", "Size", "Parts", "State", "Upload ID")
+_HEAD = ("ID", "Upload", "Done", "Size", "Parts", "Upload ID", "State")  # the longest last: lines stay short
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     state = f"{row.words}: {row.error}" if row.error else row.words
-    parts = f"{row.parts}, {row.retries} retried" if row.retries else row.parts
+    parts = ", ".join(filter(None, (row.parts, f"{row.retries} retried" if row.retries else "")))
     done = f"{int(row.percent)} %" if "/" in row.size else ""
     live = "" if row.id == row.upload_id else row.id
-    cells = live, f"{row.name} → {row.address}", done, row.size, parts, state, row.upload_id
+    cells = live, f"{row.name} → {row.address}", done, row.size, parts, row.upload_id, state
     return tuple(map(visible, cells))
 
 
@@ -254,10 +254,13 @@ def text_table(rows: Sequence[Row]) -> str:
     """Write the rows as a table in plain text, for terminals, diffs and GitHub."""
     if not rows:
         return "no uploads"
+    from tqdm.utils import disp_len  # Chinese takes two columns; not imported before it is needed
+
     lines = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
+    widths = [max(disp_len(line[i]) for line in lines) for i in range(len(_HEAD))]
     used = [i for i in range(len(_HEAD)) if any(line[i] for line in lines[1:])]
-    return "\n".join("  ".join(line[i].ljust(widths[i]) for i in used).rstrip() for line in lines)
+    padded = ([line[i] + " " * (widths[i] - disp_len(line[i])) for i in used] for line in lines)
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 
 def html_table(rows: Sequence[Row]) -> str:

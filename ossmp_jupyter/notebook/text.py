@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ossmp_jupyter.notebook.rows import words
-from ossmp_jupyter.transfer.progress import Progress, State
+from ossmp_jupyter.transfer.progress import Progress, State, waiting_words
 from ossmp_jupyter.units import format_duration, format_size, format_speed
 from ossmp_jupyter.visible import visible
 
@@ -70,6 +70,8 @@ class Silent(Reporter):
 class Lines(Reporter):
     """Plain lines at 0, 25, 50 and 75 %, at most one per 10 s; none while somebody looks at the panel.
 
+    That an upload waits for credentials is said at once: nothing moves until somebody brings new ones.
+
     Parameters
     ----------
     looked_at : callable
@@ -80,18 +82,21 @@ class Lines(Reporter):
 
     def __init__(self, looked_at: Callable[[], bool] = lambda: False, grace: float = 0.0) -> None:
         self._looked_at = looked_at
-        self._next_time = time.monotonic() + grace
+        self._next_time = self._quiet_until = time.monotonic() + grace
         self._reached: dict[str, int] = {}
+        self._waiting: set[str] = set()
 
     def update(self, handles: Sequence[Upload]) -> None:
         """Print the line that is due, if any."""
         now = time.monotonic()
-        if now < self._next_time or self._looked_at():
+        if now < self._quiet_until or self._looked_at():
             return
-        for handle in handles:
+        running = [handle for handle in handles if not handle.future.done()]
+        self._say_who_waits(running)
+        if now < self._next_time:
+            return
+        for handle in running:
             p = handle.progress
-            if handle.future.done():
-                continue
             percent = 100 * p.fraction
             step = max(s for s in _STEPS if s <= percent)
             if step > self._reached.get(handle.id, -1):
@@ -99,6 +104,12 @@ class Lines(Reporter):
                 self._next_time = now + _PACE
                 print(progress_line(handle.name, p), flush=True)
                 return
+
+    def _say_who_waits(self, handles: Sequence[Upload]) -> None:
+        waiting = {handle.id: handle for handle in handles if handle.state is State.WAITING}
+        for name in waiting.keys() - self._waiting:
+            print(visible(f"{waiting[name].name}: {waiting_words(waiting[name].progress)}"), flush=True)
+        self._waiting = set(waiting)
 
 
 def terminal() -> bool:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from ossmp_jupyter.errors import InputError
 from ossmp_jupyter.oss.credentials import Credentials
+from ossmp_jupyter.units import format_duration
 
 __all__ = [
     "ALGORITHM_V4",
@@ -334,7 +335,8 @@ def presign_v4(
     """
     if not 1 <= expires <= MAX_EXPIRES_V4:
         raise InputError(
-            f"a V4 link cannot be valid for {expires} seconds", hint="give 1 to 604800 seconds (7 days)"
+            f"a V4 link cannot be valid for {format_duration(expires)}",
+            hint="give 1 to 604800 seconds (7 days)",
         )
     timestamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{timestamp[:8]}/{region}/{product}/aliyun_v4_request"

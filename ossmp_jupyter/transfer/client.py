@@ -18,6 +18,7 @@ from ossmp_jupyter.transfer.calls import ClientCalls
 from ossmp_jupyter.transfer.defaults import current_connection
 from ossmp_jupyter.transfer.lanes import HttpClient, make_http_client
 from ossmp_jupyter.transfer.progress import UploadResult
+from ossmp_jupyter.transfer.renewal import warn_of_waiting
 from ossmp_jupyter.transfer.request import CheckpointChoice, check_timeout, prepare_request
 from ossmp_jupyter.transfer.upload import UploadTask
 
@@ -162,7 +163,11 @@ class OSSClient(ClientCalls):
             self.connection, file, name, checkpoint=checkpoint, parallel=parallel, part_size=part_size,
             progress=progress, meta=meta, mime=mime, headers=headers, callback=callback, **options,
         )  # fmt: skip
-        task = UploadTask(self.rest_with(timeout), request)
+        task = UploadTask(
+            self.rest_with(timeout),
+            request,
+            at_waiting=lambda: warn_of_waiting(request.address, task.progress()),
+        )
         result = await task.run()
         if task.warning:
             warnings.warn(task.warning, stacklevel=2)

@@ -16,6 +16,7 @@ from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.progress import Progress, State, UploadResult
+from ossmp_jupyter.transfer.renewal import warn_of_waiting
 from ossmp_jupyter.transfer.request import UploadRequest
 from ossmp_jupyter.transfer.upload import UploadTask
 from ossmp_jupyter.units import format_duration
@@ -215,6 +216,7 @@ class Upload:
             The stop button: the upload is paused, nothing is lost; ``.resume()`` goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        tell = self._teller()
         try:
             with _service() as serve:
                 while not self.future.done():
@@ -224,6 +226,7 @@ class Upload:
                             f"{self.address} is still {self.state.value} "
                             f"after {format_duration(timeout or 0)}"
                         )
+                    tell()
                     cf.wait([self.future], timeout=0 if spent else _TICK)
         except KeyboardInterrupt:
             self.pause()
@@ -236,11 +239,13 @@ class Upload:
     async def _wait_async(self) -> UploadResult:
         # Ticks, not wrap_future: cancelling the awaiting cell must not cancel the upload, and the
         # kernel's loop must wake up to see the stop button.
+        tell = self._teller()
         _awaited[self] = _awaited.get(self, 0) + 1
         try:
             with _awaiting() as serve:
                 while not self.future.done():
                     serve()
+                    tell()
                     await asyncio.sleep(_TICK)
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.pause()
@@ -248,6 +253,18 @@ class Upload:
         finally:
             _awaited[self] -= 1
         return self._outcome()
+
+    def _teller(self) -> Callable[[], None]:
+        """Make what warns, once, that only new credentials help; a program would wait in silence."""
+        told = False
+
+        def tell() -> None:
+            nonlocal told
+            if not told and self.state is State.WAITING:
+                told = True
+                warn_of_waiting(self.address, self.progress)
+
+        return tell
 
     def _outcome(self) -> UploadResult:
         try:

@@ -180,8 +180,8 @@ class Journal:
             lock.acquire(timeout=_PATIENCE, poll_interval=0.01)
         except filelock.Timeout:
             raise UploadInUse(
-                "another process is uploading this source to this target right now",
-                hint="wait for it, or interrupt it there; this cell then continues where it was",
+                "another process is uploading this source to this target, or has paused it",
+                hint="go on with it there, or shut that kernel down: this cell then continues where it was",
             ) from None
         except OSError as error:
             self._give_up(error)

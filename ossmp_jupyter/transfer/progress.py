@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ossmp_jupyter.units import format_size
 
-__all__ = ["FINAL_STATES", "Progress", "SpeedMeter", "State", "UploadResult"]
+__all__ = ["FINAL_STATES", "Progress", "SpeedMeter", "State", "UploadResult", "waiting_words"]
 
 
 class State(enum.Enum):
@@ -83,6 +83,17 @@ class Progress:
         if not self.total or not self.size_known:
             return 0.0
         return min(self.confirmed / self.total, 0.9999)
+
+
+def waiting_words(progress: Progress) -> str:
+    """Say what an upload waits for, why, and what to do.
+
+    Examples
+    --------
+    >>> waiting_words(Progress(State.WAITING, error="the token has expired; renew it"))
+    'waiting for credentials: the token has expired; renew it'
+    """
+    return f"waiting for credentials: {progress.error or 'run %oss_connect with new ones'}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,21 +5,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import sys
+import warnings
 from collections.abc import Callable
 
 from ossmp_jupyter.errors import OssmpError
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.credentials import Credentials
 from ossmp_jupyter.oss.rest import RestClient
-from ossmp_jupyter.transfer.progress import State
+from ossmp_jupyter.transfer.progress import Progress, State, waiting_words
 from ossmp_jupyter.transfer.retry import Retrier
 from ossmp_jupyter.units import format_duration
+from ossmp_jupyter.visible import visible
 
-__all__ = ["Renewal"]
+__all__ = ["Renewal", "warn_of_waiting"]
 
 _CREDENTIALS_POLL = 5.0
 _CREDENTIALS_WAIT = 1800.0
 """Seconds: how often to look for new credentials, and for how long."""
+
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+
+def warn_of_waiting(address: str, progress: Progress) -> None:
+    """Warn that only new credentials help: a program without a panel would wait in silence.
+
+    The warning points to the line outside this package that waits.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    with contextlib.suppress(UserWarning):  # who makes errors of warnings still wants the upload
+        warnings.warn(visible(f"{address} is {waiting_words(progress)}"), stacklevel=level)
 
 
 class Renewal:

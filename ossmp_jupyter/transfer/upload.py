@@ -61,7 +61,7 @@ class UploadTask:
     """One upload. ``await task.run()`` once; ``pause``, ``resume`` and ``abort`` belong to that loop.
 
     ``progress()``, ``part_map()`` and ``checkpoint`` may be looked at from any thread. ``at_rest`` is
-    called when the upload is paused and when it has ended.
+    called when the upload is paused and when it has ended, ``at_waiting`` when it waits for credentials.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class UploadTask:
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
         at_rest: Callable[[], None] = lambda: None,
+        at_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.state = State.QUEUED
@@ -83,7 +84,7 @@ class UploadTask:
         self._abort_wanted = self._end_wanted = False
         self._life: asyncio.Task[UploadResult] | None = None
         self._finished = asyncio.Event()
-        self._at_rest = at_rest
+        self._at_rest, self._at_waiting = at_rest, at_waiting
 
     # ------------------------------------------------------------------ looking at it
     @property
@@ -232,6 +233,8 @@ class UploadTask:
         self.state = state
         if state in RESTING:
             self._at_rest()
+        elif state is State.WAITING:
+            self._at_waiting()
 
 
 def _final_state(error: BaseException) -> State:

@@ -44,7 +44,8 @@ LOCAL = [
     ("%oss_upload a.bin k --acl everybody", errors.InputError, ["everybody"]),
     ("%oss_upload a.bin k --timeout -1", errors.InputError, ["-1"]),
     ("%oss_upload {nobody} k", UsageError, ["nobody"]),
-    ("%oss_upload 'a.bin k", UsageError, ["quotation"]),
+    ("%oss_upload 'a.bin k", UsageError, ["quotation", "put quotes around"]),
+    ("%oss_upload https://example.com/a.bin k", errors.InputError, ["is an address", "save it as a file"]),
     ("%oss_abort nosuch", errors.InputError, ["'nosuch'", "%oss_uploads"]),
     ("%oss_pause nosuch", errors.InputError, ["'nosuch'"]),
     ("%oss_resume nosuch", errors.InputError, ["'nosuch'"]),
@@ -100,6 +101,8 @@ LOCAL = [
     ("%oss_connect --endpoint 127.0.0.1 --cname --path-style", errors.InputError, ["exclude each other"]),
     ("%oss_connect demo extra", UsageError, ["'extra'"]),
     ("%oss_connect oss://demo/key", errors.InputError, ["names an object"]),
+    ("%oss_connect oss:/demo", errors.InputError, ["'oss:/demo'", "write oss://demo"]),
+    ("%oss_connect --local --bandwidth 20", errors.InputError, ["20 is less than 1 KiB/s", "20MB/s"]),
     ("%oss_connect --root somewhere", errors.InputError, ["--local"]),
     ("%oss_connect --local --region r", errors.InputError, ["exclude each other"]),
 ]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tqdm.utils import disp_len
 
 from ossmp_jupyter.notebook.panel import Hub, Panel
 from ossmp_jupyter.notebook.rows import Row, html_table, row_of, row_of_unfinished, text_table
@@ -217,6 +218,20 @@ def test_foreign_names_are_escaped_in_html() -> None:
     for tag in ("<img", "<script", "<b>"):
         assert tag not in shown
     assert "&lt;script&gt;" in shown
+
+
+def test_columns_of_the_text_table_stand_below_each_other() -> None:
+    long = row("u1", state="failed", error="e" * 300, retries=3)
+    wide = Row(
+        id="u2", upload_id="IDu2", name="数据集.csv", address="oss://b/数据", state="uploading",
+        words="uploading", percent=1.0, size="1 B / 2 B", parts="1/2", retries=1,
+    )  # fmt: skip
+    head, first, second = text_table([long, wide]).splitlines()
+    assert head.split("  ")[-1] == "State" and first.endswith("e" * 300)
+    assert "   3 retried  " in first and "  1/2, 1 retried  " in second
+    place = [disp_len(line[: line.index(word)]) for line, word in zip((head, first, second),
+             ("Upload ID", "IDu1", "IDu2"), strict=True)]  # fmt: skip
+    assert len(set(place)) == 1, place
 
 
 def test_tables_without_uploads() -> None:

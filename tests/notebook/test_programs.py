@@ -96,6 +96,23 @@ def at_rest(oss: LocalOSS) -> set[int]:
 
 
 @pytest.mark.parametrize("how", PROGRAMS)
+def test_a_wait_for_credentials_is_not_silent(oss: LocalOSS, folder: Path, how: str) -> None:
+    expired = {"kind": "error", "status": 403, "code": "SecurityTokenExpired"}
+    oss.set_faults([{"operation": "UploadPart", "times": None, **expired}])
+    process = start(oss, folder, PROGRAMS[how])
+    try:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        line = process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    assert "UserWarning: oss://demo/big.bin is waiting for credentials: " in said
+    assert "the security token has expired" in said and "fetch new temporary credentials" in said
+    assert how == "client" or "upload(" in line, line  # it points to the line that waits
+
+
+@pytest.mark.parametrize("how", PROGRAMS)
 def test_ctrl_c_and_the_same_program_again(oss: LocalOSS, folder: Path, how: str) -> None:
     oss.set_bandwidth("2MB/s")
     process = start(oss, folder, PROGRAMS[how])

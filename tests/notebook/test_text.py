@@ -21,6 +21,10 @@ class Running:
     progress: Progress = field(default_factory=Progress)
     future: cf.Future[Any] = field(default_factory=cf.Future)
 
+    @property
+    def state(self) -> State:
+        return self.progress.state
+
     def at(self, percent: float) -> Any:
         self.progress = Progress(
             State.UPLOADING, total=100 << 20, confirmed=int(percent * (1 << 20)), speed=1e6
@@ -84,6 +88,33 @@ def test_no_lines_while_somebody_looks_or_may_come(
     seen = False
     lines.update(upload.at(50))
     assert "50 %" in capsys.readouterr().out
+
+
+def test_a_wait_for_credentials_is_said_at_once_and_once(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, upload = text.Lines(grace=3.0), Running()
+    why = "the security token has expired; fetch new temporary credentials"
+    told = f"a.bin: waiting for credentials: {why}"
+    said: list[list[str]] = []
+    moments = (
+        (1001.0, True),
+        (1004.0, False),
+        (1005.0, True),
+        (1006.0, True),
+        (1007.0, False),
+        (1008.0, True),
+    )
+    for now, waits in moments:
+        clock[0] = now
+        upload.at(10)
+        if waits:
+            upload.progress = Progress(State.WAITING, total=100, confirmed=10, error=why)
+        lines.update([upload])  # type: ignore[list-item]
+        said.append(capsys.readouterr().out.splitlines())
+    assert said[0] == [], "a page may still say hello"
+    assert said[1][0].startswith("a.bin: 10 %")
+    assert said[2:] == [[told], [], [], [told]]
 
 
 def test_states_are_said_in_words() -> None:

@@ -152,7 +152,7 @@ CHECKS: dict[str, tuple[Call, str]] = {
     # checkpoints
     "checkpoint": (up(checkpoint={"name": "k"}), r"this checkpoint cannot be read"),
     # links
-    "link of 8 days": (do("presign", "k", expires=8 * 86400), r"give 1 to 604800 seconds \(7 days\)"),
+    "link of 8 days": (do("presign", "k", expires=8 * 86400), r"for 8 d; give 1 to 604800 seconds \(7 days\)"),
     "link of a part": (do("presign_part", "k", "ID", 0), r"parts are numbered"),
     "copy part size": (do("multipart_copy", "k", "s", part_size=5), r"out of bounds"),
 }  # fmt: skip

@@ -323,7 +323,7 @@ def holder(path: Path) -> Any:
 
 def test_another_process_that_holds_the_lock_is_named(path: Path, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(
-        UploadInUse, match="another process is uploading this source to this target right now; wait"
+        UploadInUse, match="another process is uploading this source to this target, or has paused it; go on"
     ):
         Journal(path).acquire()
 

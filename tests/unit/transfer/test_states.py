@@ -28,7 +28,7 @@ ANYWHERE = {S.PAUSED, S.FAILED, S.ABORTED, S.SOURCE_CHANGED}
 def task_in(state: State) -> UploadTask:
     task = object.__new__(UploadTask)
     task.state = state
-    task._at_rest = lambda: None
+    task._at_rest = task._at_waiting = lambda: None
     return task
 
 
