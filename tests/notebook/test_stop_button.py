@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.notebook.test_kernel import Kernel, kernel, oss, rows
+from tests.notebook.test_kernel import Kernel, kernel, new_kernel, oss, rows
 from tests.notebook.test_waiting import state
 
 __all__ = ["kernel", "oss"]
 
+PROMPT = 1.0  # seconds; a tenth of it even on a busy machine
 LAST_WORD = 1.5  # seconds that an Initiate or a Complete that is under way has left
 EXPIRED = {"kind": "error", "status": 403, "code": "SecurityTokenExpired"}
 PHASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,10 +31,13 @@ PHASES: dict[str, tuple[str, dict[str, Any]]] = {
     "completing": ("completing", {"operation": "CompleteMultipartUpload", "kind": "stall"}),
     "verifying": ("verifying", {"operation": "HeadObject", "kind": "stall"}),
 }
-LOOK = (
-    "import json, threading\n"
-    "print('threads', json.dumps([t.name for t in threading.enumerate() if 'ossmp' in t.name]))"
-)
+LOOK = """
+import json, sys, threading
+names = {t.ident: t.name for t in threading.enumerate()}
+at_work = {i for i, frame in sys._current_frames().items() if "asyncio" in names.get(i, "") and any(
+    "ossmp_jupyter" in f.filename for f in __import__("traceback").extract_stack(frame))}
+print("threads", json.dumps([n for i, n in names.items() if "ossmp" in n or i in at_work]))
+"""
 
 
 def sockets(pid: int, oss: LocalOSS) -> list[str]:
@@ -50,6 +55,25 @@ def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.05)
 
 
+def stop(kernel: Kernel, running: str) -> float:
+    """Press the stop button; returns the seconds until the prompt is back."""
+    pressed = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    reply = kernel.reply(running)
+    took = time.monotonic() - pressed
+    assert reply["ename"] == "KeyboardInterrupt"
+    assert took < PROMPT
+    return took
+
+
+def threads(kernel: Kernel) -> list[str]:
+    """Our threads in the kernel, and those that still work for us."""
+    kernel.run(LOOK)
+    printed = "".join(said["content"]["text"] for said in kernel.said if said["msg_type"] == "stream")
+    left: list[str] = json.loads(printed.rpartition("threads ")[2].splitlines()[0])
+    return sorted(left)
+
+
 def stop_in(kernel: Kernel, oss: LocalOSS, pid: int, phase: str) -> None:
     words, rule = PHASES[phase]
     cell = f"%oss_upload big.bin {phase}.bin --part-size 256KiB"
@@ -63,18 +87,12 @@ def stop_in(kernel: Kernel, oss: LocalOSS, pid: int, phase: str) -> None:
         kernel.until(lambda: rows(kernel)[name].get("percent", 0) > 90, "the other parts do not arrive")
     assert phase == "credentials" or sockets(pid, oss)
 
-    pressed = time.monotonic()
-    kernel.manager.interrupt_kernel()
-    reply = kernel.reply(running)
-    assert time.monotonic() - pressed < 2.0
-    assert reply["ename"] == "KeyboardInterrupt"
+    took = stop(kernel, running)
+    print(f"{phase}: the prompt after {took:.3f} s")
     assert "run this cell again" in kernel.output(running)
     until(lambda: not sockets(pid, oss), f"{phase}: {sockets(pid, oss)} stay open", LAST_WORD + 5)
     kernel.until(lambda: state(kernel, name) == "paused", "the panel does not say that it is paused")
-    kernel.run(LOOK)
-    printed = "".join(said["content"]["text"] for said in kernel.said if said["msg_type"] == "stream")
-    left = json.loads(printed.rpartition("threads ")[2].splitlines()[0])
-    assert sorted(left) == ["ossmp-engine", "ossmp-panel"], left
+    assert threads(kernel) == ["ossmp-engine", "ossmp-panel"]
 
     oss.set_faults([])
     oss.journal(clear=True)
@@ -107,5 +125,39 @@ def test_what_only_asks_stops_asking(kernel: Kernel, oss: LocalOSS) -> None:
         pressed = time.monotonic()
         kernel.manager.interrupt_kernel()
         assert kernel.reply(asking)["ename"] == "KeyboardInterrupt"
-        assert time.monotonic() - pressed < 2.0
+        assert time.monotonic() - pressed < PROMPT
         until(lambda: not sockets(pid, oss), f"{line} goes on asking", 5)
+
+
+@pytest.mark.timeout(180)
+def test_while_a_large_file_is_compared(tmp_path: Path) -> None:
+    size = 4 << 30  # holes: read at memory's speed, and comparing still takes a while
+    with open(tmp_path / "large.bin", "wb") as file:
+        file.truncate(size)
+    cell = "%oss_upload large.bin large.bin --part-size 64MiB -q"
+    last = {"operation": "UploadPart", "part_number": 64, "kind": "stall", "seconds": 90, "times": None}
+    with LocalOSS(discard=True) as oss:
+        oss.set_faults([{**last, "byte": 1000}])
+        with new_kernel(oss, tmp_path) as kernel:
+            running = kernel.send(cell)
+            until(lambda: [len(one["parts"]) for one in oss.snapshot()["uploads"]] == [63], "not sent", 120)
+            stop(kernel, running)
+        oss.set_faults([])
+        with new_kernel(oss, tmp_path) as kernel:  # it does not know what the other one sent
+            for _ in range(2):
+                oss.journal(clear=True)
+                running = kernel.send(cell)
+                asked(oss, "ListParts", 30)
+                print(f"comparing: the prompt after {stop(kernel, running):.3f} s")
+                until(lambda: threads(kernel) == ["ossmp-engine"], f"at work: {threads(kernel)}", 5)
+                assert {line["operation"] for line in oss.journal()} == {"ListParts"}, "it went on"
+            oss.journal(clear=True)
+            assert kernel.run(cell, 60)["status"] == "ok"
+        sent = [line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart"]
+        assert sent == [64], "parts were sent again"
+        assert [one["size"] for one in oss.snapshot()["objects"].values()] == [size]
+
+
+def asked(oss: LocalOSS, operation: str, seconds: float) -> None:
+    """Wait until this request has reached the server."""
+    until(lambda: any(line["operation"] == operation for line in oss.journal()), f"no {operation}", seconds)
