@@ -48,6 +48,16 @@ $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Two servers as hubs have them, for kernels of another environment: without any widgets, and with stock ones only.
+# A copied venv is one of its own as long as it is called by its python.
+$(VENV)/hub/.stamp: pyproject.toml | $(BIN)/python
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)/plain
+	$(@D)/plain/bin/python -m pip install --quiet --disable-pip-version-check 'jupyterlab>=4.2' 'notebook>=7.2'
+	cp -R $(@D)/plain $(@D)/widgets
+	$(@D)/widgets/bin/python -m pip install --quiet --disable-pip-version-check 'ipywidgets>=8.1'
+	@touch $@
+
 tests/clients/node_modules/.stamp: $(wildcard tests/clients/package.json tests/clients/package-lock.json)
 	cd tests/clients && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
 	@touch $@
@@ -55,7 +65,7 @@ tests/clients/node_modules/.stamp: $(wildcard tests/clients/package.json tests/c
 quickstart: $(VENV)/.stamp-demo
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb $(ROOT_FLAG) $(ARGS)
 
-test: $(VENV)/.stamp-test $(NODE_TESTS)
+test: $(VENV)/.stamp-test $(VENV)/hub/.stamp $(NODE_TESTS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 test-faults: $(VENV)/.stamp-test

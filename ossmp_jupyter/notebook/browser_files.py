@@ -107,6 +107,10 @@ class PickView(PanelView):
     """
 
     _esm = _VIEW
+    instead = (
+        "Files of your computer are chosen here where the Jupyter server has anywidget. Elsewhere put them "
+        "beside the notebook, and run %oss_upload FILE."
+    )
     files = traitlets.Unicode().tag(sync=True)
     pick = traitlets.Unicode().tag(sync=True)
     dest = traitlets.Unicode().tag(sync=True)

@@ -9,6 +9,7 @@ is a few lines that borrow it, and the script travels packed.
 from __future__ import annotations
 
 import contextvars
+import html
 import logging
 import secrets
 import threading
@@ -65,6 +66,7 @@ class PanelView(anywidget.AnyWidget):
     """
 
     _esm = _VIEW
+    instead = ""  # what to say where the page cannot show all of it
     hub = traitlets.Unicode().tag(sync=True)
     ids = traitlets.List(traitlets.Unicode(), allow_none=True).tag(sync=True)
 
@@ -86,8 +88,11 @@ class PanelView(anywidget.AnyWidget):
         if bundle is None:
             return None
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})  # ipywidgets gives a dict
-        rows = self.shown()
-        return {**data, "text/plain": text_table(rows), "text/html": html_table(rows)}, metadata
+        rows, note = self.shown(), self.instead
+        text, table = text_table(rows), html_table(rows)
+        if note:
+            text, table = f"{text}\n{note}", f"{table}<p>{html.escape(note)}</p>"
+        return {**data, "text/plain": text, "text/html": table}, metadata
 
 
 class Panel:

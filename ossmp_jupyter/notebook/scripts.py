@@ -7,7 +7,7 @@ import gzip
 import json
 from importlib import resources
 
-__all__ = ["module_text", "packed_module"]
+__all__ = ["module_text", "packed_module", "style_text"]
 
 _HERE = resources.files(__package__)
 _UNPACK = """const packed = Uint8Array.from(atob("PACKED"), (c) => c.charCodeAt(0));
@@ -23,6 +23,17 @@ def _text(name: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
+def style_text(*names: str) -> str:
+    """Return the style sheets of these names, in their order, as one text.
+
+    Parameters
+    ----------
+    names : str
+        Of the files beside this one, without ``.css``.
+    """
+    return "\n".join(_text(f"{name}.css") for name in names)
+
+
 def module_text(name: str) -> str:
     """Return ``name.js`` as a module, with ``name.css`` as its constant CSS.
 
@@ -31,7 +42,7 @@ def module_text(name: str) -> str:
     name : str
         Of the two files beside this one.
     """
-    return f"const CSS = {json.dumps(_text(name + '.css'))};\n{_text(name + '.js')}"
+    return f"const CSS = {json.dumps(style_text(name))};\n{_text(name + '.js')}"
 
 
 def packed_module(name: str, use: str) -> str:

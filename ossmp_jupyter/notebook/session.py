@@ -147,8 +147,8 @@ class Session:
         return self.looked_at() and time.monotonic() - max(moment, self.panel.touched) >= TABLE_AFTER
 
     def looked_at(self) -> bool:
-        """Whether a page shows the progress."""
-        stock = self._fallback is not None and self._fallback.stock is not None
+        """Whether a page shows the progress, or is about to."""
+        stock = self._fallback is not None and self._fallback.coming
         return stock or self.panel.seen.is_set()
 
     def settle(self) -> None:
@@ -264,6 +264,8 @@ class Cell:
     def show(self, stock: StockPanel | None) -> None:
         """Show a stock panel in this cell instead of ours, or ours again."""
         self._stock = stock
+        if stock is not None and self._view.instead:
+            stock.say(self._view.instead, bad=True)
         self._update()
 
     def settle(self) -> bool:

@@ -7,11 +7,12 @@ cell shows a stock panel instead. Without either, progress is text.
 
 from __future__ import annotations
 
-import html
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -19,6 +20,24 @@ import ipywidgets
 from ossmp_jupyter.notebook.models import close_model
 from ossmp_jupyter.notebook.panel import _in_context, _keep_subshell
 from ossmp_jupyter.notebook.rows import Row, html_table, text_table
+from ossmp_jupyter.notebook.stock_forms import (
+    CleanUp,
+    Question,
+    WhichFile,
+    button,
+    keep_same,
+    show,
+    widgets_of,
+)
+from ossmp_jupyter.notebook.stock_html import (
+    map_html,
+    parts_html,
+    said_html,
+    style_html,
+    title_html,
+    uploads_html,
+)
+from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
     from ossmp_jupyter.notebook.panel import Panel
@@ -32,113 +51,192 @@ _PATIENCE = 3.0
 _LONG = 5.0
 """Seconds after which a page that does not answer is none."""
 _MOST_ROWS = 50
-_PARTS = ("Part", "Size", "ETag", "CRC-64")
+_MAP_PERIOD = 1.0
 
 
 class StockPanel:
-    """The rows as HTML, a drop-down of uploads and one row of buttons; what :class:`Panel` is to the actions.
+    """The rows as HTML, a drop-down of uploads and a row of buttons; what :class:`Panel` is to the actions.
 
     Parameters
     ----------
     rows : callable
         Returns the rows to show now.
     act : callable
-        ``act(panel, verb, upload_id, page)`` for a click; returns at once.
+        ``act(panel, verb, upload_id, page, file)`` for a click; returns at once.
     """
 
-    def __init__(self, rows: Callable[[], list[Row]], act: Callable[[Any, str, str, int], None]) -> None:
+    def __init__(self, rows: Callable[[], list[Row]], act: Callable[[Any, str, str, int, str], None]) -> None:
         self._rows, self._act = rows, act
-        self._said = self._parts = ""
-        self._table, self._below = ipywidgets.HTML(), ipywidgets.HTML()
-        self._choice = ipywidgets.Dropdown(description="Upload", layout={"width": "auto"})
+        self._lock = threading.RLock()  # the page's clicks and the refreshing thread
+        self._busy = False
+        self._told: deque[tuple[str, dict[str, Any]]] = deque()  # shown by the next refresh
+        self._said = ""
+        self._listing: dict[str, Any] | None = None  # of the upload whose details are open
+        self._mapped = 0.0
+        self._question = Question(lambda upload: self._do("abort", upload))
+        self._which = WhichFile(lambda upload, file: self._do("resume", upload, file=file))
+        self._clean = CleanUp(lambda age: self._do("old", page=age), lambda plan: self._do("abortold", plan))
+        self._make_buttons()
+        self._table, self._status = ipywidgets.HTML(), ipywidgets.HTML()
+        wide = {"width": "auto", "max_width": "1100px"}
+        self._choice = ipywidgets.Dropdown(description="Upload", layout=wide)
+        self._choice.observe(self._choose, "value")
+        forms = self._question.box, self._which.box, self._clean.box
+        # What comes once a second leaves the list below it alone: one could not scroll in it.
+        self._title, self._map, self._list = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
+        self._details = ipywidgets.VBox([self._title, self._turns, self._map, self._list])
+        style = ipywidgets.HTML(style_html(), layout={"display": "none"})
+        self.widget = ipywidgets.VBox(
+            [style, self._table, self._choice, self._tools, *forms, self._status, self._details]
+        )
+        for one in widgets_of(self.widget):
+            _keep_subshell(one)
+        self.refresh()
+
+    def _make_buttons(self) -> None:
         self._buttons = {
-            letter: self._button(text, verb)
+            letter: button(text, partial(self._press, verb))
             for text, verb, letter in (
-                ("Abort", "ask", "A"),
+                ("Abort", "abort", "A"),
                 ("List parts", "parts", "LD"),
                 ("Pause", "pause", "P"),
                 ("Resume", "resume", "R"),
             )
         }
-        self._sure = self._button("Yes, abort", "abort", style="danger")
-        self._keep = self._button("Keep", "keep")
-        self._question = ipywidgets.HBox([self._sure, self._keep], layout={"display": "none"})
-        self._choice.observe(lambda _: self._ask(False), "value")
-        buttons = [*self._buttons.values(), self._question]
-        self._tools = ipywidgets.HBox(buttons, layout={"flex_flow": "wrap"})
-        self.widget = ipywidgets.VBox([self._table, self._choice, self._tools, self._below])
-        for one in (self.widget, self._table, self._choice, *self._buttons.values(), self._sure, self._keep):
-            _keep_subshell(one)
-        self.refresh()
+        self._all = [
+            button("Pause all", lambda: self._do("pauseall")),
+            button("Resume all", lambda: self._do("resumeall")),
+        ]
+        self._sweep = button("Clean up…", self._clean.toggle)
+        self._tools = ipywidgets.HBox(
+            [*self._buttons.values(), *self._all, self._sweep], layout={"flex_flow": "wrap"}
+        )
+        self._before = button("Previous", lambda: self._turn(-1))
+        self._after = button("Next", lambda: self._turn(1))
+        close = button("Close", self._close_details)
+        self._turns = ipywidgets.HBox([self._before, self._after, close])
 
-    def _button(self, text: str, verb: str, style: str = "") -> Any:
-        button = ipywidgets.Button(description=text, button_style=style, layout={"width": "auto"})
-        button.on_click(lambda _: self._press(verb))
-        return button
+    # -- clicks -------------------------------------------------------------------------------
+    def _choose(self, _: Any) -> None:
+        if not self._busy:
+            self.refresh()
 
     def _press(self, verb: str) -> None:
+        upload = self._choice.value
+        row = next((row for row in self._rows() if row.id == upload), None)
+        if row is None:
+            self.say("Select an upload first.")
+            self.refresh()
+        elif verb == "abort":
+            self._question.ask(row.id, row.title)
+        else:
+            self._do(verb, row.id)
+
+    def _do(self, verb: str, upload: str = "", page: int = 0, file: str = "") -> None:
         # Exceptions in widget handlers are invisible in Jupyter: the line below the buttons shows them.
         try:
-            upload = self._choice.value
-            if upload is None:
-                self.say("Select an upload first.")
-            elif verb in ("ask", "keep"):
-                self._ask(verb == "ask")
-            else:
-                self._ask(False)
-                self._act(self, verb, str(upload), 0)
+            self._act(self, verb, upload, page, file)
         except Exception as error:
             self.say(str(error) or type(error).__name__, bad=True)
         self.refresh()
 
-    def _ask(self, asked: bool) -> None:
-        self._question.layout.display = "" if asked else "none"
-        if asked:
-            self.say("Abort it and delete what was sent?")
+    def _turn(self, pages: int) -> None:
+        if self._listing is not None:
+            self._do("page", self._listing["id"], page=self._listing["page"] + pages)
 
+    def _close_details(self) -> None:
+        self._listing = None
+        self.refresh()
+
+    # -- what the actions answer, on whatever thread ------------------------------------------
     def say(self, text: str, *, bad: bool = False, upload: str = "") -> None:
         """Show a sentence below the buttons, at the next refresh."""
-        self._said = f'<span role="status">{"⚠ " if bad else ""}{html.escape(text)}</span>'
+        self._said = said_html(text, bad=bad)
 
     def tell(self, kind: str, content: dict[str, Any]) -> None:
-        """Show the parts of an upload below the buttons, the first page of them; name a question's magic."""
-        if kind == "parts":
-            self._show_parts(content)
-        elif kind == "ask":
-            self.say(f"Name its file: {content['command']}")
-
-    def _show_parts(self, content: dict[str, Any]) -> None:
-        self.say(content["text"])
-        if "receipt" in content:
-            self._parts = f"<p>{html.escape(content['receipt'])}</p>"
-            return
-        head = "".join(f"<th>{title}</th>" for title in _PARTS)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in part) + "</tr>"
-            for part in content["parts"]
-        )
-        more = content["total"] - len(content["parts"])
-        rest = f"<p>and {more} more: %oss_parts {html.escape(content['id'])} --all</p>" if more else ""
-        self._parts = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}"
+        """Show details of an upload, a question or what cleaning up would abort, at the next refresh."""
+        self._told.append((kind, content))
 
     def start(self) -> None:
         """Nothing: the thread that refreshes never rests."""
 
+    # -- towards the page ---------------------------------------------------------------------
     def refresh(self) -> None:
-        """Show the rows as they are now; sends only what changed."""
-        rows = self._rows()
-        shown = rows[:_MOST_ROWS]
-        _set(self._table, value=html_table(shown) + _more(len(rows) - len(shown)))
+        """Show everything as it is now; sends only what changed."""
+        with self._lock:
+            self._busy = True
+            try:
+                rows = self._rows()
+                self._offer(rows)
+                while self._told:
+                    self._hear(*self._told.popleft())
+                self._show_uploads(rows)
+                self._show_details({row.id: row.can for row in rows})
+                keep_same(self._status, value=self._said)
+            finally:
+                self._busy = False
+
+    def _offer(self, rows: Sequence[Row]) -> None:
         options = [(_label(row), row.id) for row in rows]
-        if list(self._choice.options) != options:
-            before = self._choice.value
+        if list(self._choice.options) == options:
+            return
+        before, ids = self._choice.value, [id for _, id in options]
+        with self._choice.hold_sync():  # the page never sees another choice meanwhile
             self._choice.options = options
-            ids = [id for _, id in options]
             self._choice.value = before if before in ids else (ids[0] if ids else None)
-        can = next((row.can for row in rows if row.id == self._choice.value), "")
-        for letter, button in self._buttons.items():
-            _set(button, disabled=not set(letter) & set(can))
-        _set(self._below, value=self._said + self._parts)
+
+    def _hear(self, kind: str, content: dict[str, Any]) -> None:
+        if kind == "parts":
+            self.say(content["text"])
+            self._listing, self._mapped = content, 0.0
+        elif kind == "map" and self._listing is not None and self._listing["id"] == content["id"]:
+            if "receipt" in content:
+                self._listing = content
+            else:
+                keep_same(self._map, value=map_html(content))
+        elif kind == "ask":
+            self.say("The file is compared with the parts that OSS holds; one that does not fit is refused.")
+            self._which.ask(content["id"], content["guess"])
+        elif kind == "old":
+            self._clean.found(content)
+
+    def _show_uploads(self, rows: Sequence[Row]) -> None:
+        chosen = next((row for row in rows if row.id == self._choice.value), None)
+        can = chosen.can if chosen is not None else ""
+        for letter, one in self._buttons.items():
+            keep_same(one, disabled=not set(letter) & set(can))
+        keep_same(self._buttons["LD"], description="Details" if can == "D" else "List parts")
+        for one in self._all:
+            show(one, len(rows) > 1)
+        show(self._sweep, self._clean.opened or any(row.state == "unfinished" for row in rows))
+        for form, letter in ((self._question, "A"), (self._which, "R")):
+            if form.upload is not None and (form.upload != self._choice.value or letter not in can):
+                form.close()
+        shown = list(rows[:_MOST_ROWS])
+        if chosen is not None and chosen not in shown:
+            shown.append(chosen)
+        keep_same(self._table, value=uploads_html(shown, self._choice.value, len(rows) - len(shown)))
+
+    def _show_details(self, can: Mapping[str, str]) -> None:
+        listing = self._listing
+        if listing is not None and not can.get(listing["id"]):
+            listing = self._listing = None  # aborted, or gone: OSS has no parts of it
+        show(self._details, listing is not None)
+        if listing is None:
+            return
+        keep_same(self._title, value=title_html(listing))
+        keep_same(self._list, value=parts_html(listing))
+        live = "receipt" not in listing
+        show(self._map, live and bool(self._map.value))
+        page, pages = listing.get("page", 0), listing.get("pages", 1)
+        for one, there in ((self._before, page > 0), (self._after, page + 1 < pages)):
+            show(one, pages > 1)
+            keep_same(one, disabled=not there)
+        if live and time.monotonic() - self._mapped >= _MAP_PERIOD:
+            if not self._mapped:
+                self._map.value = ""  # another upload's
+            self._mapped = time.monotonic()
+            self._act(self, "map", listing["id"], 0, "")
 
     def bundle(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What a cell displays: the widgets, and for places without them the rows as text and table."""
@@ -148,22 +246,12 @@ class StockPanel:
 
     def close(self) -> None:
         """Close all models."""
-        for one in (*self.widget.children, *self._tools.children, *self._question.children, self.widget):
+        for one in list(widgets_of(self.widget)):
             close_model(one)
 
 
-def _set(widget: Any, **values: Any) -> None:
-    for name, value in values.items():
-        if getattr(widget, name) != value:
-            setattr(widget, name, value)
-
-
 def _label(row: Row) -> str:
-    return f"{row.name} → {row.address} ({(row.upload_id or row.id)[:8]})"
-
-
-def _more(count: int) -> str:
-    return f"<p>and {count} more</p>" if count else ""
+    return visible(f"{row.name} → {row.address} ({(row.upload_id or row.id)[:8]})")
 
 
 class Fallback:
@@ -180,7 +268,7 @@ class Fallback:
     """
 
     def __init__(
-        self, panel: Panel, act: Callable[[Any, str, str, int], None], cells: Callable[[], Iterable[Any]]
+        self, panel: Panel, act: Callable[[Any, str, str, int, str], None], cells: Callable[[], Iterable[Any]]
     ) -> None:
         self.stock: StockPanel | None = None
         self._panel, self._act, self._cells = panel, act, cells
@@ -196,6 +284,11 @@ class Fallback:
             target=_in_context(panel.hub, self._run), name="ossmp-front", daemon=True
         )
         self._thread.start()
+
+    @property
+    def coming(self) -> bool:
+        """Whether stock panels are shown, or will be unless our script comes."""
+        return self.stock is not None or bool(self._answered)
 
     def ask(self) -> None:
         """Ask the page (again) whether it knows stock widgets."""

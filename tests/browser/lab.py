@@ -66,7 +66,7 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def notebook_json(cells: Sequence[str]) -> dict[str, Any]:
+def notebook_json(cells: Sequence[str], kernel: str = "python3") -> dict[str, Any]:
     """A notebook of code cells."""
     return {
         "cells": [
@@ -80,22 +80,28 @@ def notebook_json(cells: Sequence[str]) -> dict[str, Any]:
             }
             for i, source in enumerate(cells)
         ],
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
 
 
 class JupyterServer:
-    """A Jupyter server of its own that offers both front ends; kernels inherit `environment`."""
+    """A Jupyter server of its own that offers both front ends; kernels inherit `environment`.
+
+    With `python`, of an environment of its own, only the kernels run in this one, as on a hub.
+    """
 
     def __init__(
         self,
         folder: Path,
         environment: Mapping[str, str] | None = None,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        python: Path | None = None,
     ) -> None:
         self.folder = folder
+        self._python = sys.executable if python is None else str(python)
+        self.kernel = "python3" if python is None else "project"
         self._settings = {**_SETTINGS, **(settings or {})}
         self.notebooks = folder / "notebooks"
         self.token = secrets.token_hex(16)
@@ -110,12 +116,14 @@ class JupyterServer:
             path = self.folder / "settings" / f"{plugin}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))
+        if self._python != sys.executable:
+            self._offer_this_environment()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
+            *(self._python, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
             "--ServerApp.port_retries=0",
             f"--ServerApp.root_dir={self.notebooks}",
             "--LabApp.expose_app_in_browser=True",
@@ -141,6 +149,17 @@ class JupyterServer:
             raise
         return self
 
+    def _offer_this_environment(self) -> None:
+        spec = {
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": "Project",
+            "language": "python",
+            "env": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        }
+        path = self.folder / "data" / "kernels" / self.kernel / "kernel.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(spec))
+
     def _variables(self) -> dict[str, str]:
         folders = {
             "HOME": "home",
@@ -152,7 +171,10 @@ class JupyterServer:
             "IPYTHONDIR": "ipython",
         }
         ours = {name: str(self.folder / value) for name, value in folders.items()}
-        return {**os.environ, **ours, "JUPYTER_TOKEN": self.token, **self._environment}
+        inherited = dict(os.environ)
+        if self._python != sys.executable:
+            inherited.pop("PYTHONPATH", None)  # the server's environment is its own
+        return {**inherited, **ours, "JUPYTER_TOKEN": self.token, **self._environment}
 
     def _wait_until_ready(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -262,7 +284,8 @@ class NotebookPage:
         """Open a notebook, written from `cells` if given, and wait for its kernel."""
         self.name = name or f"n{secrets.token_hex(4)}.ipynb"
         if cells is not None:
-            (self.server.notebooks / self.name).write_text(json.dumps(notebook_json(cells)))
+            content = notebook_json(cells, self.server.kernel)
+            (self.server.notebooks / self.name).write_text(json.dumps(content))
         self.page.goto(self.server.url + APPS[self.app].format(self.name, self.server.token))
         is_open = (
             f"(() => {{ const w = window.jupyterapp && {_CURRENT}; return !!(w && w.context && w.content"

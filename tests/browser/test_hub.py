@@ -1,44 +1,61 @@
-"""Hubs: the server lacks anywidget's front end, or ipywidgets' as well; the kernel has both."""
+"""Hubs: the server's environment is another than the kernel's, and lacks anywidget, or ipywidgets as well."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator
 
+from ossmp_jupyter import OSSClient
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import Browser, JupyterServer, NotebookPage, chromium_path
 from tests.browser.panel import PanelOfCell
+from tests.browser.test_clicks import ask, stored, uploads
+from tests.browser.test_look import picture
 
 MIB = 1 << 20
-WITHOUT = {"anywidget": ["anywidget"], "widgets": ["anywidget", "@jupyter-widgets/jupyterlab-manager"]}
+PART = 100 << 10
+FOREIGN = 101  # parts: one more than a page shows
+SERVERS = Path(sys.prefix, "hub")  # made by the Makefile
 
 
-@pytest.fixture(scope="module", params=list(WITHOUT))
-def without(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+def served(name: str, folder: Path) -> JupyterServer:
+    """A server from an environment of its own, with a kernel of this one."""
+    if chromium_path() is None:
+        pytest.skip("no Chromium; on Debian: apt-get install chromium")
+    python = SERVERS / name / "bin" / "python"
+    if not python.exists():
+        raise FileNotFoundError(f"no {python}: `make {SERVERS / '.stamp'}` makes it, as `make test` does")
+    return JupyterServer(folder, {"OSSMP_STATE_DIR": str(folder / "state")}, python=python)
 
 
 @pytest.fixture(scope="module")
-def hub(without: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    if chromium_path() is None:
-        pytest.skip("no Chromium; on Debian: apt-get install chromium")
-    folder = tmp_path_factory.mktemp("hub")
-    config = folder / "config" / "labconfig" / "page_config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"disabledExtensions": dict.fromkeys(WITHOUT[without], True)}))
-    with JupyterServer(folder, {"OSSMP_STATE_DIR": str(folder / "state")}) as server:
+def stock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with served("widgets", tmp_path_factory.mktemp("widgets")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    with served("plain", tmp_path_factory.mktemp("plain")) as server:
         yield server
 
 
 @pytest.fixture
-def page(hub: JupyterServer, browser: Browser) -> Iterator[NotebookPage]:
-    page = NotebookPage(hub, browser, "lab")
+def page(stock_server: JupyterServer, browser: Browser, app: str) -> Iterator[NotebookPage]:
+    page = NotebookPage(stock_server, browser, app)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def plain_page(plain_server: JupyterServer, browser: Browser, app: str) -> Iterator[NotebookPage]:
+    page = NotebookPage(plain_server, browser, app)
     yield page
     page.close()
 
@@ -50,49 +67,77 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def button(page: NotebookPage, cell: int, text: str) -> Locator:
-    return page.cell(cell).get_by_role("button", name=text, exact=True)
+def extensions(page: NotebookPage) -> set[str]:
+    """What the server has for its front ends."""
+    config = json.loads(page.js("document.getElementById('jupyter-config-data').textContent"))
+    return {extension["name"] for extension in config["federated_extensions"]}
 
 
-def test_progress_and_buttons(
-    without: str,
-    page: NotebookPage,
-    oss: LocalOSS,
-    setup_cell: Callable[[], str],
-    source: Path,
-    tmp_path: Path,
+class Stock:
+    """What a person does with the stock panel of one cell."""
+
+    def __init__(self, page: NotebookPage, i: int) -> None:
+        self._page, self._i, self.root = page, i, page.cell(i)
+        self.choice = self.root.get_by_label("Upload", exact=True)
+
+    def wait(self) -> None:
+        self.button("Pause").wait_for(timeout=30_000)
+
+    def button(self, text: str) -> Locator:
+        return self.root.get_by_role("button", name=text, exact=True)
+
+    def click(self, text: str) -> None:
+        self._page.until(self.button(text).is_enabled, 10, f"{text} is not enabled")
+        self.button(text).click()
+
+    def says(self, pattern: str, timeout: float = 20) -> None:
+        self._page.wait_text(self._i, pattern, timeout)
+
+    def choose(self, text: str) -> None:
+        offered = self.choice.locator("option").all_inner_texts()
+        self.choice.select_option(index=next(i for i, label in enumerate(offered) if text in label))
+        chosen = self.root.locator("tbody.ossmp-selected").filter(has_text=text)
+        self._page.until(chosen.count, 10, f"{text} is not chosen")
+
+    def of(self, text: str) -> PanelOfCell:
+        return PanelOfCell(self._page, self._i, text)
+
+
+def test_a_waiting_cell_and_a_free_one(
+    page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], source: Path
 ) -> None:
     oss.set_bandwidth("1MB/s")
     upload = f"%oss_upload '{source}' oss://demo/{{}}.bin --part-size 256KiB"
     page.open([setup_cell(), upload.format("a"), upload.format("b") + " -b", "%oss_uploads", "h = _"])
+    assert "@jupyter-widgets/jupyterlab-manager" in extensions(page)
+    assert "anywidget" not in extensions(page)
     page.run(0)
     page.wait_cell(0)
     page.run(1)
-    if without == "widgets":
-        page.wait_text(1, r"quarter<b>\.bin: \d+ %, .* of 16\.0 MiB", 20)
-        oss.set_bandwidth(None)
-        page.wait_cell(1, 30)
-        page.wait_text(1, r"verified, ETag")
-        return
 
     # a waiting cell: the stock panel comes by itself, once, and its buttons live
-    button(page, 1, "Pause").wait_for(timeout=20_000)
-    page.until(lambda: button(page, 1, "Pause").is_enabled(), 10, "Pause is not enabled")
-    shown = page.text(1)
-    assert "<b>quarter<b>.bin → oss://demo/a.bin" in shown, shown
-    assert "Error" not in shown
-    assert page.cell(1).get_by_role("button", name="Pause", exact=True).count() == 1
-    button(page, 1, "Pause").click()
-    page.wait_text(1, "Paused <b>quarter<b>.bin", 5)
-    page.wait_text(1, r"paused", 5)
-    button(page, 1, "List parts").click()
-    page.wait_text(1, r"OSS holds \d+ parts of <b>quarter<b>\.bin", 5)
-    page.screenshot(tmp_path / "stock.png")
-    print(f"screenshot: {tmp_path / 'stock.png'}")
-    button(page, 1, "Resume").click()
-    page.wait_text(1, "Resumed", 5)
-    button(page, 1, "Abort").click()
-    button(page, 1, "Yes, abort").click()
+    stock = Stock(page, 1)
+    stock.wait()
+    stock.says(r"<b>quarter<b>\.bin\s+→ oss://demo/a\.bin")
+    assert "error" not in page.text(1).lower()
+    assert stock.button("Pause").count() == 1
+    assert drawn(page, stock, 4) <= 12, "more than 2 to 3 times a second"
+    stock.click("Pause")
+    stock.says("Paused <b>quarter<b>.bin")
+    stock.of("a.bin").wait_state("paused", 10)
+    stock.click("List parts")
+    stock.says(r"OSS holds \d+ parts of <b>quarter<b>\.bin")
+    stock.says(r"\d+ done, .*\d+ to do; .* on average")
+    stock.click("Resume")
+    stock.says("Resumed")
+    stock.of("a.bin").wait_state("uploading", 10)
+    outputs = page.js("jupyterapp.shell.currentWidget.content.widgets[1].model.outputs.toJSON()")
+    assert [o["output_type"] for o in outputs] == ["display_data"], "text besides the panel"
+    stock.click("Abort")
+    stock.click("Keep")
+    stock.button("Yes, abort").wait_for(state="hidden")
+    stock.click("Abort")
+    stock.click("Yes, abort")
     page.wait_cell(1, 20)
     assert [name for name, _ in page.errors(1)] == ["UploadAborted"]
     assert oss.snapshot()["uploads"] == []
@@ -102,19 +147,157 @@ def test_progress_and_buttons(
     page.wait_cell(2)
     page.run(3)
     page.wait_cell(3)
-    choice = page.cell(3).get_by_role("combobox")
-    choice.wait_for(timeout=5000)
-    page.until(lambda: "b.bin" in choice.inner_text(), 10, "the new upload is not offered")
-    choice.select_option(index=0)
+    stock = Stock(page, 3)
+    stock.choice.wait_for(timeout=10_000)
+    page.until(lambda: "b.bin" in stock.choice.inner_text(), 10, "the new upload is not offered")
+    stock.choose("b.bin")
     oss.set_bandwidth(None)
-    page.wait_text(3, "done, verified", 30)
-    button(page, 3, "List parts").click()
-    page.wait_text(3, "b.bin is published|quarter<b>.bin is published", 5)
+    stock.says("done, verified", 30)
+    stock.click("Details")
+    stock.says("is published")
     page.until(lambda: "done, verified" in json.dumps(page.save()), 10, "the saved notebook does not say so")
+
+
+def drawn(page: NotebookPage, stock: Stock, seconds: float) -> int:
+    """How often the rows are drawn anew."""
+    stock.root.locator(".ossmp-width").first.evaluate(
+        "rows => { window.drawn = 0; new MutationObserver(() => { window.drawn++; })"
+        ".observe(rows.parentElement, { childList: true }); }"
+    )
+    page.sleep(seconds)
+    count = int(page.js("window.drawn"))
+    assert count >= 2, "the rows stand still"
+    return count
+
+
+def test_all_other_actions(
+    page: NotebookPage, app: str, oss: LocalOSS, setup_cell: Callable[[], str], source: Path, tmp_path: Path
+) -> None:
+    content = source.read_bytes()
+
+    async def begin(client: OSSClient) -> str:
+        begun = await client.init_multipart_upload("sent/elsewhere.bin")
+        for n in range(FOREIGN):
+            part = content[n * PART : (n + 1) * PART]
+            await client.upload_part("sent/elsewhere.bin", begun.upload_id, n + 1, part)
+        await client.init_multipart_upload("old/left behind.tar")
+        return begun.upload_id
+
+    foreign = str(ask(oss, begin))
+    (page.server.notebooks / "elsewhere.bin").write_bytes(content)
+    (page.server.notebooks / "wrong.bin").write_bytes(os.urandom(MIB))
+    names = ["measurements.parquet", "weights.safetensors"]
+    for name in names:
+        (tmp_path / name).write_bytes(os.urandom(16 * MIB))
+    oss.set_bandwidth("2MB/s")
+    begin_all = [
+        f"%oss_upload '{tmp_path / name}' oss://demo/data/ --part-size 256KiB -b -q" for name in names
+    ]
+    page.open([setup_cell(), "\n".join(begin_all), "%oss_uploads", "%oss_pick"])
+    for i in range(3):
+        page.run(i)
+        page.wait_cell(i)
+    stock = Stock(page, 2)
+    stock.wait()
+
+    stock.choose("weights")
+    stock.of("weights").wait_percent(20)
+    stock.click("List parts")
+    stock.says("on average")
+    picture(stock.root.locator(".jp-OutputArea-output").first, f"stock-{app}")
+    stock.click("Pause all")
+    stock.says(r"Paused 2 uploads\.")
+    for name in names:
+        stock.of(name).wait_state("paused", 10)
+
+    stock.choose("elsewhere.bin")
+    stock.click("List parts")
+    stock.says(f"Parts of oss://demo/sent/elsewhere.bin: {FOREIGN}, page 1 of 2")
+    stock.click("Next")
+    stock.says("page 2 of 2")
+    assert stock.root.locator(".ossmp-parts tbody tr").count() == 1
+    stock.click("Close")
+    stock.root.locator(".ossmp-parts").wait_for(state="hidden")
+    resume_with_a_file(page, stock, oss, foreign, content)
+    clean_up(page, stock, oss)
+
+    stock.click("Resume all")
+    stock.says(r"Resumed 2 uploads\.")
+    oss.set_bandwidth(None)
+    for name in names:
+        stock.of(name).wait_state("done", 30)
+    stock.choose("weights")
+    stock.click("Details")
+    stock.says(r"CRC-64 \d+ verified[^\n]*\n+%oss_link oss://demo/data/weights.safetensors makes a link")
+
+    page.run(3)
+    page.wait_cell(3)
+    page.wait_text(3, "run %oss_upload FILE", 10)
+
+
+def resume_with_a_file(page: NotebookPage, stock: Stock, oss: LocalOSS, foreign: str, content: bytes) -> None:
+    """An upload of another machine: its file is asked for, compared, and refused if it does not fit."""
+    field = stock.root.get_by_label("Its file")
+    stock.click("Resume")
+    page.until(lambda: field.input_value() == "elsewhere.bin", 10, "the file of that name is not proposed")
+    field.fill("wrong.bin")
+    stock.click("Resume with this file")
+    stock.says("stored parts fits wrong.bin")
+    assert foreign in uploads(oss)
+    stock.click("Resume")
+    page.until(lambda: field.input_value() == "elsewhere.bin", 10, "the file is not proposed again")
+    oss.journal(clear=True)
+    oss.set_bandwidth(None)
+    stock.click("Resume with this file")
+    stock.of("elsewhere.bin").wait_state("done", 30)
+    oss.set_bandwidth("2MB/s")
+    assert stored(oss, "sent/elsewhere.bin") == content
+    sent = {line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart"}
+    assert sent == set(range(FOREIGN + 1, -(-len(content) // PART) + 1))
+
+
+def clean_up(page: NotebookPage, stock: Stock, oss: LocalOSS) -> None:
+    """What nobody will finish is shown first, and just that is aborted."""
+    before = uploads(oss)
+    stock.click("Clean up…")
+    stock.says("has no unfinished upload older than 7 d")
+    ages = stock.root.get_by_label("Abort unfinished uploads older than")
+    ages.select_option(label="0 days: all of them")
+    stock.says("1 unfinished upload in bucket demo; 2 in use left out")
+    stock.says(r"oss://demo/old/left behind\.tar, [\d.]+ \w+ old")
+    stock.click("Keep")
+    stock.button("Keep").wait_for(state="hidden")
+    assert uploads(oss) == before, "Keep aborted them"
+    stock.click("Clean up…")
+    stock.says("1 unfinished upload in bucket demo")
+    stock.click("Yes, abort it")
+    stock.says(r"Aborted 1 upload; its parts are deleted\.")
+    assert len(uploads(oss)) == 2, "not only what was shown"
+    page.until(lambda: "left behind" not in page.text(2), 10, "what was aborted is still shown")
+
+
+def test_text_where_there_are_no_widgets(
+    plain_page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], source: Path
+) -> None:
+    page = plain_page
+    oss.set_bandwidth("1MB/s")
+    page.open([setup_cell(), f"%oss_upload '{source}' oss://demo/a.bin --part-size 256KiB", "%oss_pick"])
+    assert not {"anywidget", "@jupyter-widgets/jupyterlab-manager"} & extensions(page)
+    page.run(0)
+    page.wait_cell(0)
+    page.run(1)
+    page.wait_text(1, r"quarter<b>\.bin: \d+ %, .* of 16\.0 MiB", 20)
+    oss.set_bandwidth(None)
+    page.wait_cell(1, 30)
+    page.wait_text(1, r"verified, ETag")
+    page.run(2)
+    page.wait_cell(2)
+    page.wait_text(2, "run %oss_upload FILE", 10)
 
 
 def test_buttons_without_subshells(
     browser: Browser,
+    app: str,
     oss: LocalOSS,
     setup_cell: Callable[[], str],
     source: Path,
@@ -123,7 +306,7 @@ def test_buttons_without_subshells(
     """Where all widget messages come by the busy main shell, the waiting cell serves them."""
     settings = {"@jupyterlab/apputils-extension/kernels-settings": {"commsOverSubshells": "disabled"}}
     with JupyterServer(tmp_path_factory.mktemp("shell"), settings=settings) as server:
-        page = NotebookPage(server, browser, "lab")
+        page = NotebookPage(server, browser, app)
         try:
             oss.set_bandwidth("1MB/s")
             page.open([setup_cell(), f"%oss_upload '{source}' oss://demo/a.bin --part-size 256KiB"])
