@@ -11,7 +11,7 @@ import pytest
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromium_path
 
-_SECOND = {"test_survival", "test_hub", "test_look", "test_tab"}
+_SECOND = {"test_survival", "test_hub", "test_look", "test_tab", "test_native"}
 
 
 # before xdist reads the groups

@@ -48,5 +48,8 @@ def test_run_all_with_a_click_on_abort(page: NotebookPage, jupyter: JupyterServe
     assert page.errors(wait) == []
     assert "equal: SHA-256" in page.text(index_of("hashlib"))
     assert "unfinished: []" in page.text(index_of("unfinished"))
+    saved = page.save()
+    ours = len(json.dumps([[c.get("outputs") for c in saved["cells"]], saved["metadata"].get("widgets", {})]))
+    assert ours <= 20_000, f"{ours:,} bytes of ours in the saved file"
     code_cells = json.loads(QUICKSTART.read_text())["cells"]
     assert not [i for i, cell in enumerate(code_cells) if cell["cell_type"] == "code" and page.errors(i)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
 
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import Browser, JupyterServer, NotebookPage
@@ -25,13 +29,16 @@ def test_opened_again_without_its_kernel(
 ) -> None:
     source = tmp_path / "big.bin"
     source.write_bytes(os.urandom(4 * MIB))
+    name = f"stays-{app}.ipynb"
     page.open(
         [
             setup_cell() + SOON,
             f"%oss_upload {source} oss://demo/first.bin",
             "%oss_uploads",
             f"%oss_upload {source} oss://demo/second.bin -b --part-size 128KiB",
-        ]
+            f"%oss_verify {name}",
+        ],
+        name,
     )
     for i in range(3):
         page.run(i)
@@ -49,7 +56,11 @@ def test_opened_again_without_its_kernel(
     running.wait_percent(10)
     page.js("jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => true)")
     page.wait_text(3, "This panel has ended. Run the upload again")
-    page.save()
+    saved = page.save()
+    ours = len(json.dumps([[c["outputs"] for c in saved["cells"]], saved["metadata"].get("widgets", {})]))
+    assert ours <= 20_000, f"{ours:,} bytes of ours in the saved file"
+    exported, _ = HTMLExporter().from_notebook_node(nbformat.reads(json.dumps(saved), as_version=4))
+    assert "CRC-64" in exported and "This panel has ended" in exported
     page.page.close()
 
     later = NotebookPage(jupyter, browser, app)
@@ -63,5 +74,13 @@ def test_opened_again_without_its_kernel(
             shown = later.text(i)
             assert words in shown and "oss://demo/" in shown, shown
             assert "model not found" not in shown and "Loading widget" not in shown, shown
+
+        # the receipt, in a new kernel, from the saved file
+        oss.set_bandwidth(None)
+        later.wait_idle()
+        for i in (0, 4):
+            later.run(i)
+            later.wait_cell(i)
+        assert "same      oss://demo/first.bin" in later.text(4), later.text(4)
     finally:
         later.close()

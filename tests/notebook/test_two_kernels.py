@@ -118,3 +118,33 @@ def second_pid(kernel: Kernel) -> int:
     provisioner = kernel.manager.provisioner
     assert provisioner is not None
     return int(provisioner.pid)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one file", "two files"])
+def test_two_machines_on_one_target(oss: LocalOSS, tmp_path: Path, same: bool) -> None:
+    """No lock is between them: both send, the last one's object stands whole, and nothing else is left."""
+    folders, data = [tmp_path / "one", tmp_path / "two"], os.urandom(8 * MB)
+    for folder in folders:
+        folder.mkdir()
+        (folder / "big.bin").write_bytes(data if same else os.urandom(8 * MB))
+    with new_kernel(oss, folders[0]) as first, new_kernel(oss, folders[1]) as second:
+        oss.set_bandwidth("6MB/s")
+        both = [(kernel, kernel.send(CELLS["magic"])) for kernel in (first, second)]
+        until_stored(oss, 4)
+        assert len(oss.snapshot()["uploads"]) == 2
+        for kernel, cell in both:
+            # who finds the other's object at the end says so; who completes last has published
+            assert kernel.reply(cell).get("ename") in (None, "ObjectReplaced")
+        holds(oss, 8 * MB)
+        oss.set_bandwidth(None)
+        oss.journal(clear=True)
+        replies = [kernel.run("%oss_verify -q") for kernel, _ in both]
+        truths = [kernel.run("%oss_verify big.bin oss://demo/big.bin -q") for kernel, _ in both]
+        whose = [reply["status"] == "ok" for reply in truths]
+        assert whose == [True, True] if same else sorted(whose) == [False, True]
+        assert [reply["status"] == "ok" for reply in replies] == whose, "a receipt says other than the truth"
+        # run again: whose object stands there sends nothing
+        owner = both[whose.index(True)][0]
+        assert owner.run(CELLS["magic"])["status"] == "ok"
+        assert sent(oss) == {}
+        holds(oss, 8 * MB)
