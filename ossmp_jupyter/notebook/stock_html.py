@@ -81,10 +81,21 @@ def _row(row: Row, chosen: bool) -> str:
 
 
 def title_html(content: Mapping[str, Any]) -> str:
-    """Write the head of an upload's details."""
+    """Write the head of an upload's details.
+
+    Examples
+    --------
+    >>> done = {"name": "a", "address": "oss://b/a", "receipt": "2 parts"}
+    >>> "%oss_link oss://b/a<" in title_html(done)
+    True
+    >>> "%oss_link ADDRESS<" in title_html({**done, "address": "oss://b/a b"})
+    True
+    """
     name, address = _safe(content["name"]), _safe(content["address"])
     if "receipt" in content:
-        link = f"<code>%oss_link {address}</code> makes a link that works without keys."
+        plain = re.fullmatch(r"[\w./:=+-]+", content["address"])  # others would need quotes
+        command = f"%oss_link {address if plain else 'ADDRESS'}"
+        link = f"<code>{command}</code> makes a link that works without keys."
         receipt = f'<div class="ossmp-receipt">{_safe(content["receipt"])}</div>'
         return _box(f"<strong>{name}</strong> → {address}{receipt}<div>{link}</div>")
     pages = f", page {content['page'] + 1} of {content['pages']}" if content["pages"] > 1 else ""
