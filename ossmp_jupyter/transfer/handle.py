@@ -166,6 +166,11 @@ class Upload:
         """
         self._tell(self._task.pause)
 
+    @property
+    def pause_asked(self) -> bool:
+        """Whether it rests, or soon will, because somebody said so (the stop button, too)."""
+        return self._task.pause_asked
+
     def resume(self) -> None:
         """Go on after a pause; returns at once."""
         self._tell(self._task.resume)

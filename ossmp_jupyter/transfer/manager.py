@@ -3,7 +3,7 @@
 The user's kernel owns the main thread and its loop; uploads live on a loop of their own, so that a
 busy cell, a blocked cell or a restart of the front end never touches them. Only
 ``call_soon_threadsafe`` and ``run_coroutine_threadsafe`` go in, only snapshots come out. The engine
-never prints and never displays.
+never prints and never displays, but for a line when a program ends before its uploads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import atexit
 import concurrent.futures as cf
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -23,8 +24,10 @@ from ossmp_jupyter.transfer import defaults
 from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.defaults import current_connection, default_connection
 from ossmp_jupyter.transfer.handle import Upload
+from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
 from ossmp_jupyter.transfer.upload import RESTING
+from ossmp_jupyter.visible import visible
 
 __all__ = [
     "Engine",
@@ -41,6 +44,7 @@ T = TypeVar("T")
 
 _LINGER = 1.0
 """Seconds for which connections are kept when all uploads rest."""
+_MOST_LINES = 5  # about uploads that the end of the program cut off
 _EXIT = 1.0
 """Seconds at interpreter exit; Jupyter kills a kernel 2.5 s after it asked for its end."""
 
@@ -176,6 +180,21 @@ class Engine:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout)
 
+    def leave(self) -> None:
+        """Stop at the end of the program, and say what it cuts off: to forget the wait looks like success."""
+        left = [handle for handle in self.uploads() if not handle.future.done()]
+        self.stop()
+        left = [handle for handle in left if handle.state is not State.DONE and not handle.pause_asked]
+        # not in a kernel, whose output goes to a page that listens no more
+        if os.getpid() != self.pid or not left or sys.stderr is None or sys.stderr is not sys.__stderr__:
+            return
+        said = [f"{h.name} → {h.address} is not published: the program ended before it" for h in left]
+        if len(said) > _MOST_LINES:
+            said = [f"{len(said)} uploads are not published: the program ended before them"]
+        said.append("Run it again to go on, and wait for the end: upload(...).wait()")
+        with contextlib.suppress(OSError, ValueError):
+            print("\n".join(map(visible, said)), file=sys.stderr)
+
 
 _engine: Engine | None = None
 _engine_lock = threading.Lock()
@@ -187,7 +206,7 @@ def engine() -> Engine:
     with _engine_lock:
         if _engine is None or _engine.pid != os.getpid():
             _engine = Engine()
-            atexit.register(_engine.stop)
+            atexit.register(_engine.leave)
         return _engine
 
 
@@ -198,7 +217,7 @@ def stop_engine(timeout: float = _EXIT) -> None:
         old, _engine = _engine, None
     if old is not None:
         old.stop(timeout)
-        atexit.unregister(old.stop)
+        atexit.unregister(old.leave)
 
 
 def upload(

@@ -112,6 +112,11 @@ class UploadTask:
         """One letter per part; see :meth:`PartBoard.part_map`."""
         return self._steps.board.part_map()
 
+    @property
+    def pause_asked(self) -> bool:
+        """Whether it rests, or soon will, because somebody said so."""
+        return not self._steps.gate.is_open
+
     # ------------------------------------------------------------------ steering it
     def pause(self) -> None:
         """Stop, whatever the upload does; what is cut off is done again later. Nothing is lost."""

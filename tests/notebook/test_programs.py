@@ -95,6 +95,26 @@ def at_rest(oss: LocalOSS) -> set[int]:
     return stored(oss)
 
 
+@pytest.mark.parametrize("number", [1, 7])
+def test_a_program_that_does_not_wait_is_told(oss: LocalOSS, folder: Path, number: int) -> None:
+    oss.set_bandwidth("2MB/s")
+    program = (
+        "from ossmp_jupyter import upload\n"
+        f"handles = [upload('big.bin', f'{{n}}.bin', part_size='256KiB') for n in range({number})]\n"
+        "upload(b'small', 'small.bin').wait()\nprint('end')"
+    )
+    out, err = start(oss, folder, program).communicate(timeout=30)
+    assert out == "end\n"
+    what = "big.bin → oss://demo/0.bin is" if number == 1 else "7 uploads are"
+    told, hint = err.splitlines()
+    assert told.startswith(f"{what} not published: the program ended before ")
+    assert hint == "Run it again to go on, and wait for the end: upload(...).wait()"
+    oss.set_bandwidth(None)
+    again = program.replace("print(", "[handle.wait() for handle in handles]\nprint(")
+    assert start(oss, folder, again).communicate(timeout=30) == ("end\n", "")
+    assert len(oss.snapshot()["objects"]) == number + 1 and oss.snapshot()["uploads"] == []
+
+
 @pytest.mark.parametrize("how", PROGRAMS)
 def test_a_wait_for_credentials_is_not_silent(oss: LocalOSS, folder: Path, how: str) -> None:
     expired = {"kind": "error", "status": 403, "code": "SecurityTokenExpired"}

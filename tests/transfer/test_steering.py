@@ -40,6 +40,7 @@ def test_a_paused_upload_sends_nothing(oss: Bucket, file: Path) -> None:
         until(lambda: handle.part_map().startswith("f"), "part 1 under way")
         handle.pause()
         until(lambda: handle.state is State.PAUSED, "paused")
+        until(lambda: all("seconds" in one for one in oss.server.journal()), "nothing is under way")
         oss.server.journal(clear=True)
         oss.server.set_faults([])
         time.sleep(0.3)
