@@ -1,11 +1,12 @@
 // What only a live page needs of the panel: all at once, filter and order, the question before an abort, details,
 // files of this computer, cleaning up. Comes from the kernel when it is asked for.
 const MANY = 3; // uploads from which on they can be sorted and filtered
+const VIEW = "application/vnd.jupyter.widget-view+json";
 const load = (text) => import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-let details;
+let details, spoke = 0;
 
 export function attach(p) {
-  const { hub, own, only, el, root, tools, status, before, buttons, make, put, button, send, say, remember } = p;
+  const { hub, own, only, el, root, gone, lost, tools, status, before, buttons, make, put, button, send, say, remember } = p;
   let asked = null, listing = null;
   make("style", "", root, CSS);
 
@@ -221,6 +222,58 @@ export function attach(p) {
   };
   addEventListener("keydown", take, true);
 
+  // -- when the kernel is gone, or the line to it
+  const kernel = hub.widget_manager?.kernel, moving = () => [...own.values()].filter(({ data }) => /P/.test(data.can));
+  const again = () => { if (lost() === "cut" && kernel.connectionStatus === "disconnected" && !document.hidden) kernel.reconnect().catch(() => {}); };
+  const strand = () => {
+    const over = lost() === "over";
+    root.classList.toggle("ossmp-ended", over);
+    for (const b of [...all.children, picks, sweep]) if (b) b.disabled = over || lost() === "cut";
+    if (root.contains(document.activeElement) && document.activeElement.disabled) root.focus({ preventScroll: true });
+    if (lost() === "cut" && kernel.connectionStatus === "disconnected" && !gone.querySelector("button")) {
+      // the front end tries for a minute or two, and then never again
+      gone.append(" This page has given up looking for it. ");
+      button("Connect again", "", gone, () => { root.focus({ preventScroll: true }); again(); });
+    }
+    if (over) leaving ||= setTimeout(becomeTable, 3000); // first it is read aloud
+  };
+  let leaving = 0;
+  // What is saved from now on is read without this kernel, where a widget would be an error message: a table.
+  async function becomeTable() {
+    const outputs = [];
+    for (const { outputs: list } of hub.widget_manager.context?.model?.cells || []) {
+      for (let i = 0; i < (list?.length || 0); i++) {
+        const id = list.get(i).data?.[VIEW]?.model_id, model = id && await hub.widget_manager.get_model(id).catch(() => null);
+        if (model?.get("hub") === hub.model_id && JSON.stringify(model.get("ids")) === JSON.stringify(only)) outputs.push([list, i, id]);
+      }
+    }
+    const old = make("div"), rows = [...own.values()];
+    const cells = rows.map(({ data: d }) => [d.name + " → " + d.address, (/P/.test(d.can) ? "was " : "") + d.words, d.size || "", d.parts || "", d.upload_id || ""]);
+    const grid = make("table", "", old), head = make("tr", "", make("thead", "", grid)), body = make("tbody", "", grid);
+    const titles = ["Upload", "State", "Size", "Parts", "Upload ID"];
+    for (const title of titles) make("th", "", head, title);
+    for (const line of cells) { const tr = make("tr", "", body); for (const text of line) make("td", "", tr, text); }
+    const why = gone.hidden ? "" : gone.textContent; // what is finished needs no kernel
+    if (why) make("p", "", old, why);
+    const text = [...[titles, ...cells].map((line) => line.join("  ")), why].join("\n").trim();
+    for (const [list, i, id] of outputs) {
+      const now = list.get(i)?.toJSON();
+      if (now?.data?.[VIEW]?.model_id === id) list.set(i, { ...now, data: { "text/plain": text, "text/html": old.innerHTML } });
+    }
+  }
+  const stranded = new MutationObserver(strand);
+  stranded.observe(gone, { attributes: true, childList: true });
+  kernel?.connectionStatusChanged?.connect(strand);
+  strand();
+  addEventListener("online", again);
+  document.addEventListener("visibilitychange", again);
+  // The kernel goes easy when it has not heard of any page for a while.
+  const alive = setInterval(() => {
+    if (Date.now() - spoke < 9000 || lost() || !moving().length) return;
+    spoke = Date.now();
+    hub.send({ t: "here" });
+  }, 10000);
+
   // -- a display that is drawn anew (its cell ended, its uploads came to rest) takes the focus over
   const controls = () => [...root.querySelectorAll("button, input, select")];
   root.addEventListener("focusin", (e) => remember({ held: e.target, place: controls().indexOf(e.target) }));
@@ -231,5 +284,13 @@ export function attach(p) {
   if (held && !held.isConnected) setTimeout(() => {
     if (!document.activeElement?.matches("input, textarea, select, [contenteditable]")) controls()[at]?.focus({ preventScroll: true });
   }, 100);
-  return { press, sorted, chosen, message, end() { width.disconnect(); removeEventListener("keydown", take, true); close?.(); } };
+  function rest() {
+    clearInterval(alive);
+    clearTimeout(leaving);
+    stranded.disconnect();
+    kernel?.connectionStatusChanged?.disconnect(strand);
+    removeEventListener("online", again);
+    document.removeEventListener("visibilitychange", again);
+  }
+  return { press, sorted, chosen, message, end() { rest(); width.disconnect(); removeEventListener("keydown", take, true); close?.(); } };
 }

@@ -79,7 +79,7 @@ export function draw(hub, only, el) {
   const land = () => ((buttons.findLast(([b]) => !b.disabled) || [])[0] || own.get(chosen)?.radio || root).focus({ preventScroll: true });
   function enable() {
     const row = own.get(chosen), held = document.activeElement;
-    const can = row && more && lost !== "over" && !row.group.hidden ? row.data.can || "" : "";
+    const can = row && more && (!lost || lost === "silent") && !row.group.hidden ? row.data.can || "" : "";
     for (const [b, letter] of buttons) b.disabled = ![...can].some((one) => letter.includes(one));
     put(buttons[1][0], can === "D" ? "Details" : "List parts");
     if (held?.disabled && tools.contains(held)) land();
@@ -220,11 +220,12 @@ export function draw(hub, only, el) {
   document.addEventListener("visibilitychange", seen);
   for (const signal of signals) signal.connect(watchKernel);
   restore();
+  if (hub.comm_live === false) lose("over"); // from a saved notebook, of an earlier kernel
   if (before.text) say(before.text, before.bad);
   hello();
   live.then(({ attach }) => {
     if (ended) return;
-    more = attach({ hub, only, own, el, root, tools, status, table, before, buttons, chosen: () => chosen, choose, make, put, button, send, say, remember, arrange });
+    more = attach({ hub, only, own, el, root, tools, status, table, before, buttons, chosen: () => chosen, choose, make, put, button, send, say, remember, arrange, gone, lost: () => lost });
     flush();
   });
   return () => {

@@ -31,6 +31,8 @@ __all__ = ["Hub", "Panel", "PanelView"]
 
 log = logging.getLogger(__name__)
 _HEARTBEAT = 2.0
+_UNHEARD = 30.0  # seconds without a word from any page; one that sees something move says a word every 10
+_CALM = 30.0  # seconds between messages that nobody hears: the Jupyter server keeps them all for a lost page
 _SOON = (0.03, 0.06, 0.1)  # seconds to the ticks after a click: the engine acts in a thread of its own
 _KEPT_ROWS = 8  # in the saved notebook
 
@@ -108,6 +110,8 @@ class Panel:
         Ticks per second while something moves.
     at_rest : callable
         Called on the ticker's thread on every tick while nothing moves.
+    deaf : callable
+        Whether pages may speak and not be heard now, because other code blocks the kernel.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Panel:
         act: Callable[[Panel, str, str, int, str], None],
         hz: float = 5.0,
         at_rest: Callable[[], None] = lambda: None,
+        deaf: Callable[[], bool] = lambda: False,
     ) -> None:
         self.hub = Hub(key=secrets.token_hex(8))
         self.board_rows = rows
@@ -123,6 +128,8 @@ class Panel:
         self._act = act
         self._hz = hz
         self._at_rest = at_rest
+        self._deaf = deaf
+        self._heard = time.monotonic()  # when a page said something last
         self._pages: dict[str, bool] = {}  # by page: whether it is hidden now, as it said last
         self.touched = 0.0  # when the page sent a click last
         self._asked = False  # a page asked for everything
@@ -195,8 +202,13 @@ class Panel:
             changed = [row for row in rows if everything or self._sent.get(row.id) != row]
             order = [row.id for row in rows]
             now = time.monotonic()
+            if active and not self._was_active:
+                self._heard = now  # pages have had no reason to speak
+            same = order == self._order and active == self._was_active
+            if same and not everything and now - self._spoke < self._patience(now):
+                return
             beat = active and now - self._spoke >= _HEARTBEAT
-            if not (changed or beat or everything or order != self._order or active != self._was_active):
+            if same and not (changed or beat or everything):
                 return
             at_rest = not active and (self._was_active or bool(changed) or order != self._order)
             content: dict[str, Any] = {
@@ -211,6 +223,12 @@ class Panel:
             self._send(content)
         if at_rest:
             self._keep(rows)
+
+    def _patience(self, now: float) -> float:
+        """Seconds between two messages: many where no page has been heard of for a while."""
+        if now - self._heard < _UNHEARD:
+            return 0.0
+        return _HEARTBEAT if self._deaf() else _CALM
 
     def _keep(self, rows: list[Row]) -> None:
         self.hub.rows = [row.payload() for row in rows[:_KEPT_ROWS]]
@@ -247,6 +265,7 @@ class Panel:
     # -- from the page ------------------------------------------------------------------------
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         # Prints and exceptions in widget handlers are invisible in Jupyter: the status line shows them.
+        self._heard = time.monotonic()
         try:
             kind = content.get("t")
             if kind in ("hello", "hidden"):

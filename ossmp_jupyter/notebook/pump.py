@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["CommPump", "Interrupts", "end_of_cell", "open_pump"]
+__all__ = ["CommPump", "Interrupts", "end_of_cell", "open_pump", "pumping"]
 
 log = logging.getLogger(__name__)
 _REPLAYED: set[asyncio.Future[Any]] = set()
@@ -222,6 +222,12 @@ def open_pump(shell: Any) -> Iterator[Callable[[], int]]:
         mine.users -= 1
         if mine.users == 0:
             _let_go(mine)
+
+
+def pumping() -> bool:
+    """Whether comm messages are served while a cell waits."""
+    shared = _shared
+    return shared is not None and shared.pump is not None
 
 
 def end_of_cell() -> None:

@@ -76,6 +76,7 @@ class Session:
         """The panel of this kernel; the widget libraries are imported here."""
         if self._panel is None:
             from ossmp_jupyter.notebook.panel import Panel
+            from ossmp_jupyter.notebook.pump import pumping
             from ossmp_jupyter.notebook.waiting import serving, serving_await
             from ossmp_jupyter.transfer.handle import serve_while_waiting
 
@@ -85,7 +86,11 @@ class Session:
                 lambda: serving_await(self.shell, lambda: self.settings.in_cell),
             )
             self._panel = Panel(
-                self.board.rows, self.actions, hz=float(self.settings.refresh), at_rest=self.settle
+                self.board.rows,
+                self.actions,
+                hz=float(self.settings.refresh),
+                at_rest=self.settle,
+                deaf=lambda: self.settings.in_cell and not pumping(),
             )
             self._undo = before_shutdown(getattr(self.shell, "kernel", None), self._freeze)
         return self._panel

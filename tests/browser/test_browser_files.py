@@ -136,7 +136,6 @@ def test_several_files_while_a_cell_waits(
     assert uploads(oss) == []
 
 
-@pytest.mark.parametrize("app", ["lab"])
 def test_a_lost_connection_and_a_reload_while_a_cell_waits(
     box: Box, page: NotebookPage, oss: LocalOSS, film: Path
 ) -> None:
@@ -166,7 +165,6 @@ def test_a_lost_connection_and_a_reload_while_a_cell_waits(
     assert len(sent) >= 5 and len(twice) <= 4, f"parts {twice} of {sorted(sent)} were sent again"
 
 
-@pytest.mark.parametrize("app", ["lab"])
 def test_a_new_kernel_goes_on_when_the_file_is_chosen_again(
     box: Box, page: NotebookPage, oss: LocalOSS, film: Path, tmp_path: Path
 ) -> None:
@@ -197,7 +195,6 @@ def test_a_new_kernel_goes_on_when_the_file_is_chosen_again(
     assert len(started) == 1, "the new kernel began from nothing"
 
 
-@pytest.mark.parametrize("app", ["lab"])
 def test_the_browser_sends_the_parts_itself(
     box: Box, page: NotebookPage, oss: LocalOSS, film: Path, tmp_path: Path
 ) -> None:

@@ -222,7 +222,6 @@ def test_everything_by_keys(page: NotebookPage, panel: PanelOfCell, oss: LocalOS
     assert page.prompt(3) == "[ ]:", "a cell ran"
 
 
-@pytest.mark.parametrize("app", ["lab"])
 def test_what_a_screen_reader_is_told(page: NotebookPage, panel: PanelOfCell, oss: LocalOSS) -> None:
     panel.root.evaluate(CHATTER)
     at = panel.percent

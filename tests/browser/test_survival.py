@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import json
 import os
-import select
+import re
 import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,58 +15,17 @@ from pathlib import Path
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.lab import Browser, JupyterServer, NotebookPage
+from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage
+from tests.browser.line import Line
 from tests.browser.panel import PanelOfCell
+from tests.browser.watch import Watch, moved, says, shows
 
 MIB = 1 << 20
-
-
-class Line:
-    """A line between browser and Jupyter that can be cut: every connection breaks, new ones are refused."""
-
-    def __init__(self, port: int) -> None:
-        self._port, self._open = port, threading.Event()
-        self._open.set()
-        self._sockets: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                if not self._open.is_set():
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._port))
-                self._sockets |= {near, far}
-                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
-
-    def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while True:
-                for ready in select.select([near, far], [], [])[0]:
-                    data = ready.recv(1 << 16)
-                    if not data:
-                        return
-                    (far if ready is near else near).sendall(data)
-        for one in (near, far):
-            self._sockets.discard(one)
-            one.close()
-
-    def cut(self) -> None:
-        self._open.clear()
-        for one in list(self._sockets):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self._open.set()
-
-    def close(self) -> None:
-        self.cut()
-        self._listener.close()
+SIZE = 24 * MIB + 12345
+GONE = "The kernel that ran these uploads is gone. In a new one run %load_ext, %oss_connect and this cell"
+ENDINGS = ("restarting", "autorestarting", "dead")
+_NOTEBOOK = "jupyterapp.shell.currentWidget.content"
+_KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
 
 
 @pytest.fixture
@@ -81,7 +38,7 @@ def line(jupyter: JupyterServer) -> Iterator[Line]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "quarter.bin"
-    path.write_bytes(os.urandom(24 * MIB + 12345))
+    path.write_bytes(os.urandom(SIZE))
     return path
 
 
@@ -92,11 +49,13 @@ Start = Callable[..., PanelOfCell]
 def start(oss: LocalOSS, setup_cell: Callable[[], str], source: Path) -> Start:
     """Open a notebook on a page and let it upload over a slow line."""
 
-    def begin(page: NotebookPage, *, background: bool = False) -> PanelOfCell:
-        oss.set_bandwidth("2MB/s")
+    def begin(
+        page: NotebookPage, *, background: bool = False, key: str = "q.bin", pace: str = "2MB/s"
+    ) -> PanelOfCell:
+        oss.set_bandwidth(pace)
         flag = " -b" if background else ""
         page.open(
-            [setup_cell(), f"%oss_upload {source} oss://demo/q.bin --part-size 128KiB{flag}", "%oss_uploads"]
+            [setup_cell(), f"%oss_upload {source} oss://demo/{key} --part-size 128KiB{flag}", "%oss_uploads"]
         )
         page.run(0)
         page.wait_cell(0)
@@ -108,11 +67,25 @@ def start(oss: LocalOSS, setup_cell: Callable[[], str], source: Path) -> Start:
     return begin
 
 
-def alert(page: NotebookPage, panel: PanelOfCell, words: str, seconds: float = 20) -> float:
-    """Seconds until the panel says that it has lost its kernel, in these words."""
-    began = time.monotonic()
-    panel.root.get_by_role("alert").filter(has_text=words).wait_for(timeout=seconds * 1000)
-    return time.monotonic() - began
+@pytest.fixture
+def watch(page: NotebookPage) -> Watch:
+    return Watch(page)
+
+
+def stored(oss: LocalOSS, key: str = "q.bin") -> int:
+    """How many percent of the upload the server has: what a panel has to show."""
+    return max(
+        (
+            100 * sum(part["size"] for part in upload["parts"]) // SIZE
+            for upload in oss.snapshot()["uploads"]
+            if upload["key"] == key
+        ),
+        default=100,
+    )
+
+
+def connection(page: NotebookPage) -> str:
+    return str(page.js(f"{_KERNEL}?.connectionStatus"))
 
 
 def kernel_pid(page: NotebookPage) -> int:
@@ -133,18 +106,27 @@ def ticks(page: NotebookPage, seconds: float) -> int:
 
 
 def test_two_tabs_show_and_do_the_same_and_one_is_enough(
-    start: Start, page: NotebookPage, jupyter: JupyterServer, browser: Browser, app: str, oss: LocalOSS
+    start: Start,
+    page: NotebookPage,
+    watch: Watch,
+    jupyter: JupyterServer,
+    browser: Browser,
+    app: str,
+    oss: LocalOSS,
 ) -> None:
-    panel = start(page, background=True)
+    start(page, background=True)
     page.save()
     second = NotebookPage(jupyter, browser, app)
+    watched = Watch(second)
     try:
+        there = stored(oss)
         second.open(name=page.name)
         again = PanelOfCell(second, 1)
-        again.wait_percent(panel.percent)
+        watched.in_time(moved(there), watched.drawn(), "a second tab")
+        clicked = watched.now()
         again.click("Pause")
-        again.wait_state("paused")
-        panel.wait_state("paused", 3)
+        effect = watched.when(shows("paused"), clicked)
+        watch.in_time(shows("paused"), effect, "a click in the other tab")
         # the first tab goes to the background and is closed there: the second keeps its pace
         page.js("Object.defineProperty(document, 'hidden', { get: () => true })")
         page.js("document.dispatchEvent(new Event('visibilitychange'))")
@@ -159,26 +141,53 @@ def test_two_tabs_show_and_do_the_same_and_one_is_enough(
         second.close()
 
 
-def test_a_page_that_was_closed_finds_the_truth(
-    start: Start, page: NotebookPage, jupyter: JupyterServer, browser: Browser, app: str, oss: LocalOSS
+@pytest.mark.timeout(240)
+def test_tabs_that_were_closed_for_a_minute(
+    start: Start,
+    jupyter: JupyterServer,
+    browser: Browser,
+    oss: LocalOSS,
+    tmp_path: Path,
 ) -> None:
-    start(page, background=True)
-    page.save()
-    page.page.close()
-    oss.set_bandwidth(None)
-    time.sleep(3)  # the upload ends while nobody looks
-    assert oss.snapshot()["uploads"] == []
-    later = NotebookPage(jupyter, browser, app)
+    """Both front ends in one minute. One upload ends meanwhile, and its panel becomes a table; one goes on.
+
+    The Jupyter server keeps all messages for a page that is lost: the kernel must not go on as if one looked.
+    """
+    small = tmp_path / "small.bin"
+    small.write_bytes(os.urandom(MIB // 4))
+    before = [NotebookPage(jupyter, browser, app) for app in APPS]
+    after = [NotebookPage(jupyter, browser, app) for app in APPS]
     try:
-        later.open(name=page.name)
-        PanelOfCell(later, 1).wait_state("done", 10)
-        later.run(2)
-        PanelOfCell(later, 2).wait_state("done", 10)
+        for page in before:
+            start(page, background=True, key=page.app, pace="400KB/s")
+            for command in (f"%oss_upload {small} oss://demo/small-{page.app}.bin -b", "%oss_uploads"):
+                page.js("jupyterapp.commands.execute('notebook:insert-cell-below').then(() => true)")
+                page.js(f"{_NOTEBOOK}.activeCell.model.sharedModel.setSource({json.dumps(command)})")
+                page.command("notebook:run-cell")
+            PanelOfCell(page, 2).of("small").row.wait_for()
+            page.save()
+        for page in before:
+            page.page.close()
+        oss.set_bandwidth("150KB/s")
+        closed = {page.app: stored(oss, page.app) for page in before}
+        time.sleep(60)
+        for page, later in zip(before, after, strict=True):
+            watch, there = Watch(later), stored(oss, page.app)
+            assert closed[page.app] < there < 95, "nothing is left to be seen"
+            later.open(name=page.name)
+            drawn = watch.drawn()
+            watch.in_time(moved(there), drawn, f"{page.app} after a minute")
+            watch.in_time(shows("done"), drawn, f"{page.app} after a minute, the small file")
+            told = ticks(later, 3)
+            assert told >= 6, f"{told} messages in 3 s: the kernel does not see that a page is back"
+        # each kernel said 5 things a second for half a minute, then next to nothing
+        left = [int(n) for n in re.findall(r"(?i)discarding (\d+) buffered messages", jupyter.log())]
+        assert len(left) >= 2 and max(left) < 220, left
     finally:
-        later.close()
+        for page in after:
+            page.close()
 
 
-@pytest.mark.parametrize(("app", "meanwhile"), [("lab", "ended"), ("notebook", "moving")])
 def test_a_lost_connection(
     start: Start,
     jupyter: JupyterServer,
@@ -186,70 +195,105 @@ def test_a_lost_connection(
     app: str,
     oss: LocalOSS,
     line: Line,
-    meanwhile: str,
 ) -> None:
+    """Lost while a cell waits; then again, until the front end gives up and the upload is done."""
     through = copy.copy(jupyter)
     through.url = f"http://127.0.0.1:{line.port}"
     page = NotebookPage(through, browser, app)
+    watch = Watch(page)
     try:
-        panel = start(page, background=True)
+        panel = start(page)
+        oss.set_bandwidth("700KB/s")
         line.cut()
-        alert(page, panel, "No connection to the kernel")
+        watch.in_time(says("No connection to the kernel"), watch.first("connection", "connecting"), "a cut")
         before = panel.percent
-        if meanwhile == "ended":
-            oss.set_bandwidth(None)
-        page.sleep(4)
+        assert panel.root.get_by_role("button", disabled=False).count() == 0, "a click would come much later"
+        page.sleep(2)
         assert panel.percent == before
+        there, mended = stored(oss), watch.now()
+        assert there > before
         line.mend()
-        page.until(
-            lambda: (
-                page.js("jupyterapp.shell.currentWidget.sessionContext.session.kernel.connectionStatus")
-                == "connected"
-            ),
-            60,
-            "the front end does not connect again",
-        )
-        connected = time.monotonic()
-        if meanwhile == "ended":
-            panel.wait_state("done", 10)
-        else:
-            page.until(lambda: panel.percent > before, 10, "the panel stands still")
-        print(f"the truth {time.monotonic() - connected:.2f} s after the connection")
+        back = watch.first("connection", "connected", since=mended)
+        watch.in_time(moved(there), back, "connected again, moving")
         assert panel.root.get_by_role("alert").count() == 0
+
+        page.js(f"(() => {{ const k = {_KERNEL}; k._reconnectAttempt = k._reconnectLimit; }})()")
+        line.cut()
+        again = panel.root.get_by_role("button", name="Connect again")
+        again.wait_for()
         oss.set_bandwidth(None)
-        panel.wait_state("done")
+        page.until(lambda: oss.snapshot()["uploads"] == [], 30, "the upload does not end")
+        assert panel.percent < 90
+        line.mend()
+        if page.page.get_by_role("dialog").count():  # JupyterLab tells it, too
+            page.page.keyboard.press("Escape")
+        mended = watch.now()
+        again.click()
+        back = watch.first("connection", "connected", since=mended)
+        watch.in_time(shows("done"), back, "connected again, ended")
+        page.wait_cell(1)
+        assert page.errors(1) == []
     finally:
         page.server = jupyter
         page.close()
 
 
 def test_a_killed_kernel_is_told_and_the_cell_goes_on(
-    start: Start, page: NotebookPage, oss: LocalOSS
+    start: Start, page: NotebookPage, watch: Watch, oss: LocalOSS
 ) -> None:
     panel = start(page)
     os.kill(kernel_pid(page), signal.SIGKILL)
-    alert(page, panel, "The kernel that ran these uploads is gone. In a new one run")
-    assert not panel.root.get_by_role("button", name="Pause", exact=True).is_enabled()
+    watch.in_time(says(GONE), watch.first("status", *ENDINGS), "a killed kernel")
     page.wait_idle()
-    page.sleep(1)
-    oss.set_bandwidth(None)
+    # what is saved from now on can be read without that kernel
+    page.wait_text(1, f"was uploading(.|\\n)*{GONE}")
+    assert panel.root.count() == 0
+    page.save()
+    page.page.reload()
+    page.wait_text(1, f"was uploading(.|\\n)*{GONE}")
+    page.wait_idle()
+
+    there, now = stored(oss), watch.now()
     page.run(0)
     page.wait_cell(0)
     page.run(1)
-    again = PanelOfCell(page, 1)
-    again.wait_state("done", 60)
+    watch.in_time(moved(there), watch.when(shows("uploading"), now), "the cell in a new kernel")
+    oss.set_bandwidth(None)
+    PanelOfCell(page, 1).wait_state("done", 60)
     assert page.errors(1) == []
     assert oss.snapshot()["uploads"] == []
 
 
-def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, oss: LocalOSS) -> None:
+def test_a_restarted_kernel_is_told_in_every_panel(
+    start: Start, page: NotebookPage, watch: Watch, oss: LocalOSS
+) -> None:
+    start(page, background=True)
+    page.run(2)
+    page.wait_cell(2)
+    everything = PanelOfCell(page, 2)
+    everything.root.get_by_role("button", name="Upload files…").wait_for()
+    page.restart()
+    watch.in_time(says(GONE), watch.first("status", *ENDINGS), "a restarted kernel")
+    for cell in (1, 2):
+        page.wait_text(cell, f"was uploading(.|\\n)*{GONE}")
+    page.run(0)
+    page.wait_cell(0)
+    now = watch.now()
+    page.run(2)  # or %oss_uploads, as the sentence says
+    drawn = watch.when(bool, now)
+    watch.in_time(shows("unfinished"), drawn, "%oss_uploads in a new kernel")
+    oss.set_bandwidth(None)
+    everything.click("Resume")
+    page.until(lambda: oss.snapshot()["uploads"] == [], 30, "it was not resumed")
+
+
+def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, watch: Watch, oss: LocalOSS) -> None:
     """The kernel is busy in the cell that the page shows again: its panel moves, and its buttons work."""
     panel = start(page)
     page.save()
-    before = panel.percent
+    there = stored(oss)
     page.page.reload()
-    page.until(panel.root.count, 60, "the panel did not come back")
-    panel.wait_percent(before + 1)
+    watch.in_time(moved(there), watch.drawn(), "a reload")
     panel.click("Pause")
     panel.wait_state("paused", 5)
     panel.click("Resume")
@@ -259,28 +303,26 @@ def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, oss: Lo
     assert oss.snapshot()["uploads"] == []
 
 
-@pytest.mark.parametrize("app", ["lab"])
 def test_a_kernel_that_stays_dead(
-    start: Start, page: NotebookPage, oss: LocalOSS, jupyter: JupyterServer
+    start: Start, page: NotebookPage, watch: Watch, oss: LocalOSS, jupyter: JupyterServer
 ) -> None:
-    """Jupyter gives up after some restarts; the panel goes on saying what to run, and it is true then."""
-    panel = start(page)
+    """Jupyter gives up after some restarts; the cell goes on saying what to run, and it is true then."""
+    start(page)
     startup = jupyter.folder / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "00-dies.py").write_text("import os\nos._exit(1)\n")
     try:
         os.kill(kernel_pid(page), signal.SIGKILL)
-        alert(page, panel, "The kernel that ran these uploads is gone. In a new one run")
-        status = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
+        watch.in_time(says(GONE), watch.first("status", *ENDINGS), "a killed kernel")
+        status = f"{_KERNEL}?.status"
         page.until(lambda: page.js(status) in ("dead", None), 60, "Jupyter does not give up")
-        page.sleep(1)
-        assert panel.root.get_by_role("alert").filter(has_text="is gone").count() == 1
-        for name in ("Pause", "Abort"):
-            assert not panel.root.get_by_role("button", name=name, exact=True).is_enabled()
+        page.wait_text(1, GONE)
+        assert page.cell(1).get_by_role("button", disabled=False).filter(has_text="Abort").count() == 0
     finally:
         (startup / "00-dies.py").unlink()
     page.save()
     page.open(name=page.name)  # the page as it was left, with a new kernel
+    page.wait_text(1, f"was uploading(.|\\n)*{GONE}")
     oss.set_bandwidth(None)
     page.run(0)
     page.wait_cell(0)

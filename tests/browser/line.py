@@ -1,0 +1,58 @@
+"""A line between browser and Jupyter that a test can cut."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+
+__all__ = ["Line"]
+
+
+class Line:
+    """A line between browser and Jupyter that can be cut: every connection breaks, new ones are refused."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._open = port, threading.Event()
+        self._open.set()
+        self._sockets: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if not self._open.is_set():
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets |= {near, far}
+                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    data = ready.recv(1 << 16)
+                    if not data:
+                        return
+                    (far if ready is near else near).sendall(data)
+        for one in (near, far):
+            self._sockets.discard(one)
+            one.close()
+
+    def cut(self) -> None:
+        self._open.clear()
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._open.set()
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.close()
