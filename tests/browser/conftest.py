@@ -61,10 +61,21 @@ def app(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def window() -> dict[str, Any]:
+    """Viewport and scale of the page, where a test wants its own."""
+    return {}
+
+
+@pytest.fixture
 def page(
-    app: str, jupyter: JupyterServer, browser: Browser, request: pytest.FixtureRequest, tmp_path: Path
+    app: str,
+    jupyter: JupyterServer,
+    browser: Browser,
+    window: dict[str, Any],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> Iterator[NotebookPage]:
-    page = NotebookPage(jupyter, browser, app)
+    page = NotebookPage(jupyter, browser, app, **window)
     yield page
     if request.node.stash.get(_FAILED, False):
         page.screenshot(tmp_path / "failed.png")

@@ -70,4 +70,31 @@ for (const el of root.querySelectorAll(".ossmp-scroll"))
   if (el.querySelector(".ossmp-uploads") && el.scrollWidth > el.clientWidth + 1) out.push("the uploads have to be scrolled sideways");
 return out;
 },
+// overlapping: texts and controls that cover each other, or that are cut off where nothing (no dots, no title) says so
+overlapping: (root) => {
+const out = [], boxes = [], whole = (el) => (el.textContent || el.ariaLabel || el.placeholder || el.type || "").trim().slice(0, 30);
+for (const el of root.querySelectorAll("*")) {
+  const style = getComputedStyle(el), leaf = el.matches("button, input, select, canvas, [role=progressbar]") || [...el.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  if (!leaf || el.tagName === "STYLE" || el.closest("svg, select select, .ossmp-uploads thead") || el.tagName === "OPTION") continue;
+  const range = document.createRange();
+  range.selectNodeContents(el);
+  const { left, right, top, bottom } = (el.matches("button, input, select, canvas, [role=progressbar]") ? el : range).getBoundingClientRect();
+  const box = { left, right, top, bottom };
+  for (let frame = el.parentElement; frame && frame !== root; frame = frame.parentElement) {
+    if (getComputedStyle(frame).overflowY === "visible") continue; // what is scrolled away covers nothing
+    const seen = frame.getBoundingClientRect();
+    box.top = Math.max(box.top, seen.top);
+    box.bottom = Math.min(box.bottom, seen.bottom);
+  }
+  if (right - left < 1 || box.bottom - box.top < 1 || style.visibility === "hidden") continue;
+  if (el.scrollWidth > el.clientWidth + 1 && style.overflowX === "hidden" && !(style.textOverflow === "ellipsis" && el.title)) out.push("cut off: " + whole(el));
+  for (const [other, held] of boxes) {
+    if (el.contains(other) || other.contains(el)) continue;
+    const wide = Math.min(box.right, held.right) - Math.max(box.left, held.left), high = Math.min(box.bottom, held.bottom) - Math.max(box.top, held.top);
+    if (wide > 1 && high > 1) out.push(whole(el) + " covers " + whole(other));
+  }
+  boxes.push([el, box]);
+}
+return [out, boxes.length];
+},
 })

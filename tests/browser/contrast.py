@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Locator
 
-__all__ = ["faint", "sticking_out"]
+__all__ = ["covered", "faint", "sticking_out"]
 
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
@@ -26,3 +26,10 @@ def sticking_out(panel: Locator) -> list[str]:
     """What reaches beyond the panel's own width."""
     out: list[str] = _ask(panel, "sticking")
     return out
+
+
+def covered(panel: Locator) -> tuple[list[str], int]:
+    """Texts and controls that cover each other or are cut off, and how many were looked at."""
+    out: list[str]
+    out, looked = _ask(panel, "overlapping")
+    return out, looked

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.contrast import faint, sticking_out
+from tests.browser.contrast import covered, faint, sticking_out
 from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
 from tests.browser.test_clicks import ask
@@ -73,7 +73,7 @@ def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
     looked_at(page, scene, f"forced-colors-{app}")
     page.page.emulate_media(forced_colors="none")
 
-    # a narrow window, which is also what 200 % zoom makes of a small one
+    # a narrow window
     if app == "lab":
         page.command("application:toggle-left-area")
     for width in (940, 800, 420):
@@ -81,3 +81,30 @@ def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
         page.sleep(1)
         looked_at(page, scene, f"narrow-{width}-{app}")
         assert sticking_out(scene.root) == [], f"at {width} px"
+
+
+@pytest.mark.parametrize("window", [{"viewport": (683, 384), "scale": 2}], ids=["1366x768"])
+def test_at_200_percent(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
+    """A laptop's window at 200 %: half as many CSS pixels, each of them two wide and two high."""
+    assert page.js("[innerWidth, devicePixelRatio]") == [683, 2]
+    for bar in ("with the side bar", "without") if app == "lab" else ("",):
+        if bar == "without":
+            page.command("application:toggle-left-area")
+            page.sleep(1)
+        out, looked = covered(scene.root)
+        assert looked > 50, f"only {looked} texts and controls were seen"
+        assert not out, f"{bar}: {out}"
+        assert sticking_out(scene.root) == [], bar
+        # every button can be reached and works: Playwright clicks what is seen, and scrolls to it
+        other = scene.of("night sky")
+        other.select()
+        scene.click("Resume")
+        other.wait_state("uploading")
+        scene.click("Pause")
+        other.wait_state("paused")
+        scene.click("Abort")
+        scene.click("Keep")
+        scene.root.get_by_role("searchbox").fill("weights")
+        page.until(lambda row=other.row: not row.is_visible(), 10, "the filter has no effect")
+        scene.root.get_by_role("searchbox").fill("")
+        scene.select()

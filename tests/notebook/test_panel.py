@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tqdm.utils import disp_len
 
+from ossmp_jupyter.notebook import panel as panel_module
 from ossmp_jupyter.notebook.panel import Hub, Panel
 from ossmp_jupyter.notebook.rows import Row, html_table, row_of, row_of_unfinished, text_table
 from ossmp_jupyter.notebook.unfinished import Unfinished
@@ -251,3 +252,40 @@ def test_only_what_is_verified_is_at_100_percent(state: State) -> None:
         told = "100 %" if state is State.DONE and shown.id == handle.id else "99 %"
         assert (shown.percent == 100.0) == (told == "100 %")
         assert told in text_table([shown]) and ("100 %" in text_table([shown])) == (told == "100 %")
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_page_that_is_gone_is_told_little(monkeypatch: pytest.MonkeyPatch, deaf: bool) -> None:
+    """The Jupyter server keeps all of it, and drops the last of some thousands when the page is back."""
+    clock = [1000.0]
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(panel_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Hub, "send", lambda _, content: sent.append(content))
+    monkeypatch.setattr(Panel, "start", lambda _: None)  # the test ticks
+    panel = Panel(list, lambda *_: None, deaf=lambda: deaf)
+
+    def told(seconds: int, state: str = "uploading") -> int:
+        sent.clear()
+        for _ in range(5 * seconds):
+            clock[0] += 0.2
+            panel.tick([row("u1", clock[0], state, can="" if state == "done" else "AP")])
+            panel._flush()
+        return len(sent)
+
+    def word(kind: str) -> None:
+        panel.hub._handle_custom_msg({"t": kind, "page": "one"}, [])
+
+    try:
+        word("hello")
+        assert told(29) == 5 * 29
+        word("here")
+        assert told(29) == 5 * 29, "a page that says that it is there is not believed"
+        told(2)
+        # other code may block the kernel, and the page speaks unheard: its panel has to move
+        assert told(60) == pytest.approx(30 if deaf else 2, abs=1)
+        word("hello")
+        assert told(1) == 5 and "order" in sent[0], "a page that is back waits"
+        told(32)
+        assert told(1, "done") == 1, "the end is told late"
+    finally:
+        panel.close()
