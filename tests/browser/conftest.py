@@ -13,6 +13,8 @@ from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromi
 
 _SECOND = {"test_survival", "test_hub", "test_look", "test_tab", "test_native"}
 
+_SLEEPS = "test_tabs_that_were_closed_for_a_minute"
+
 
 # before xdist reads the groups
 @pytest.hookimpl(tryfirst=True)
@@ -22,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             group = "browser-2" if item.path.stem in _SECOND else "browser"
+            if item.name == _SLEEPS:
+                group = "browser-3"
             item.add_marker(pytest.mark.xdist_group(group))
             item.add_marker(pytest.mark.timeout(150))
 

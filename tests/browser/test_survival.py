@@ -331,6 +331,45 @@ def test_a_kernel_that_stays_dead(
     assert oss.snapshot()["uploads"] == []
 
 
+def test_a_page_that_stood_still(start: Start, page: NotebookPage, watch: Watch, oss: LocalOSS) -> None:
+    """As in a tab that the browser froze, or a laptop that slept for longer than the panel bears silence."""
+    start(page, background=True)
+    oss.set_bandwidth("700KB/s")
+    line = page.page.context.new_cdp_session(page.page)
+    line.send("Debugger.enable")
+    asleep = watch.now()
+    line.send("Debugger.pause")
+    time.sleep(7)
+    there = stored(oss)
+    line.send("Debugger.resume")
+    line.send("Debugger.disable")
+    watch.in_time(moved(there), watch.after(asleep + 3000), "a page that stood still")
+
+
+def test_a_kernel_that_died_while_no_page_was_open(
+    start: Start, page: NotebookPage, jupyter: JupyterServer, browser: Browser, app: str
+) -> None:
+    """With the state of widgets in the notebook, as the front end's settings offer it, the panel says so."""
+    start(page, background=True)
+    setting = "jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    page.js(f"{setting}.then(() => true)")
+    try:
+        page.until(lambda: "widgets" in page.save()["metadata"], 10, "the state of widgets is not saved")
+    finally:
+        page.js(f"{setting}.then(() => true)")
+    pid = kernel_pid(page)
+    page.page.close()
+    os.kill(pid, signal.SIGKILL)
+    later = NotebookPage(jupyter, browser, app)
+    watch = Watch(later)
+    try:
+        later.open(name=page.name)
+        watch.in_time(says(GONE), watch.drawn(), "a kernel that died while no page was open")
+        assert PanelOfCell(later, 1).root.get_by_role("button", disabled=False).count() == 0
+    finally:
+        later.close()
+
+
 def test_a_lost_message_is_asked_for_again(start: Start, page: NotebookPage) -> None:
     panel = start(page, background=True)
     panel.wait_state("uploading")

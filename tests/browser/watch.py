@@ -61,6 +61,12 @@ class Watch:
         """When the page drew its first panel."""
         return self.first("panels")
 
+    def after(self, moment: float) -> float:
+        """When the page took its first note after this moment."""
+        return self._page.until(
+            lambda: min((at for at, _, _ in self._notes() if at > moment), default=0), 20, "the page sleeps"
+        )
+
     def when(self, true: Callable[[Panels], bool], since: float = 0) -> float:
         """The first moment from `since` on at which the panels showed what is true; it is waited for."""
 
