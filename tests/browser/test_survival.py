@@ -55,7 +55,11 @@ def start(oss: LocalOSS, setup_cell: Callable[[], str], source: Path) -> Start:
         oss.set_bandwidth(pace)
         flag = " -b" if background else ""
         page.open(
-            [setup_cell(), f"%oss_upload {source} oss://demo/{key} --part-size 128KiB{flag}", "%oss_uploads"]
+            [
+                setup_cell(),
+                f"%oss_upload {source} oss://demo/{key} --part-size 128KiB --parallel 3{flag}",
+                "%oss_uploads",
+            ]
         )
         page.run(0)
         page.wait_cell(0)
@@ -122,7 +126,7 @@ def test_two_tabs_show_and_do_the_same_and_one_is_enough(
         there = stored(oss)
         second.open(name=page.name)
         again = PanelOfCell(second, 1)
-        watched.in_time(moved(there), watched.drawn(), "a second tab")
+        watched.in_time(moved(there), watched.asked(), "a second tab")
         clicked = watched.now()
         again.click("Pause")
         effect = watched.when(shows("paused"), clicked)
@@ -168,6 +172,8 @@ def test_tabs_that_were_closed_for_a_minute(
             page.save()
         for page in before:
             page.page.close()
+        while not all(f"demo/small-{app}.bin" in oss.snapshot()["objects"] for app in APPS):
+            time.sleep(0.1)
         oss.set_bandwidth("100KB/s")
         closed = {page.app: stored(oss, page.app) for page in before}
         time.sleep(60)
@@ -176,7 +182,7 @@ def test_tabs_that_were_closed_for_a_minute(
             watch, there = Watch(later), stored(oss, page.app)
             assert closed[page.app] < there < 95, "nothing is left to be seen"
             later.open(name=page.name)
-            drawn = watch.drawn()
+            drawn = watch.asked()
             watch.in_time(moved(there), drawn, f"{page.app} after a minute")
             watch.in_time(shows("done"), drawn, f"{page.app} after a minute, the small file")
             watch.when(moved(there + 3), drawn)  # at once: the kernel sees that a page is back
@@ -293,7 +299,7 @@ def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, watch: 
     page.save()
     there = stored(oss)
     page.page.reload()
-    watch.in_time(moved(there), watch.drawn(), "a reload")
+    watch.in_time(moved(there), watch.asked(), "a reload")
     panel.click("Pause")
     panel.wait_state("paused", 5)
     panel.click("Resume")

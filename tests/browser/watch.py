@@ -61,6 +61,12 @@ class Watch:
         """When the page drew its first panel."""
         return self.first("panels")
 
+    def asked(self) -> float:
+        """When it did, too; the panel has asked for everything in that same moment, not at some next tick."""
+        drawn = self.drawn()
+        assert self.first("hello") <= drawn, self.story(drawn)
+        return drawn
+
     def after(self, moment: float) -> float:
         """When the page took its first note after this moment."""
         return self._page.until(
