@@ -102,7 +102,7 @@ class Upload:
     def __repr__(self) -> str:
         state = self.state.value.replace("_", " ")
         return (
-            f"<Upload {self.id} {self.name} → {self.address}: {state}, {int(self.progress.fraction * 100)}%>"
+            f"<Upload {self.id} {self.name} → {self.address}: {state}, {int(self.progress.fraction * 100)} %>"
         )
 
     # ------------------------------------------------------------------ looking at it

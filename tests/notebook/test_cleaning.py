@@ -59,16 +59,16 @@ def test_the_list_says_age_bytes_parts_and_what_can_be_done(connected: Shell) ->
 
 def test_first_it_shows_then_it_aborts(connected: Shell, oss: LocalOSS) -> None:
     uploads = [begin("a.bin", parts=2), begin("b.bin")]
-    time.sleep(1.1)
+    time.sleep(4.1)  # wide enough for a slow machine
     begin("young.bin")
-    connected.run("%oss_uploads --abort-older 1s")
+    connected.run("%oss_uploads --abort-older 4s")
     said = connected.text()
-    assert said.startswith("2 unfinished uploads older than 1.0 s in bucket demo\n")
+    assert said.startswith("2 unfinished uploads older than 4.0 s in bucket demo\n")
     assert "200.0 KiB  2      " in said
     assert all(upload in said for upload in uploads)
     assert said.endswith("nothing was aborted: add --yes to abort exactly what is that old then\n")
     assert open_keys(oss) == ["a.bin", "b.bin", "young.bin"]
-    connected.run("%oss_uploads --abort-older 1s --prefix a --yes")
+    connected.run("%oss_uploads --abort-older 4s --prefix a --yes")
     assert connected.text().endswith("aborted 1 upload; its parts are deleted\n")
     assert open_keys(oss) == ["b.bin", "young.bin"]
     connected.run("%oss_uploads --abort-older 7d --yes")
