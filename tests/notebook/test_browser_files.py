@@ -155,7 +155,7 @@ def stored(connection: Connection, key: str = "k.bin") -> bytes:
 
 
 def until(true: Callable[[], object], what: str) -> None:
-    for _ in range(1000):
+    for _ in range(2000):
         if true():
             return
         threading.Event().wait(0.01)
@@ -256,8 +256,8 @@ def interrupted(page: Page, connection: Connection, data: bytes) -> Upload:
 
 @pytest.fixture
 def half(page: Page, connection: Connection, oss: LocalOSS) -> tuple[Upload, bytes]:
-    oss.set_bandwidth("3MB/s")
-    data = os.urandom(8 * MIB)
+    oss.set_bandwidth("2MB/s")
+    data = os.urandom(16 * MIB)  # seconds to go when the page leaves, on slow machines, too
     handle = interrupted(page, connection, data)
     oss.set_bandwidth(None)
     return handle, data
@@ -284,8 +284,8 @@ def test_the_same_file_chosen_again_goes_on(
     assert stored(connection) == data
     sent = Counter(line["part_number"] for line in oss.journal() if line["operation"] == "UploadPart")
     fetched = {m["off"] for m in page.asked if m["do"] == "slice"}
-    assert len(fetched) <= 5, "what OSS has was fetched again"
-    assert sum(sent.values()) <= 8 + 4
+    assert len(fetched) <= 16 - 3, "what OSS has was fetched again"
+    assert sum(sent.values()) <= 16 + 4
 
 
 def test_another_content_behind_the_same_name_size_and_time_is_not_published(

@@ -66,7 +66,7 @@ class Kernel:
             return None
 
         content: dict[str, Any] = self.until(found, "the cell did not end", timeout)
-        end = time.monotonic() + 5  # outputs travel on another channel than the reply
+        end = time.monotonic() + 20  # outputs travel on another channel than the reply
         while not any(_idle(said, message) for said in self.said) and time.monotonic() < end:
             self.listen()
         return content
