@@ -9,7 +9,8 @@ from ossmp_jupyter.notebook.completion import matcher_for
 from ossmp_jupyter.notebook.lost_requests import keep_requests, lose_requests
 from ossmp_jupyter.notebook.magics import OssMagics
 from ossmp_jupyter.notebook.options import MAGICS
-from ossmp_jupyter.notebook.short_errors import restore, shorten_all
+from ossmp_jupyter.notebook.short_errors import restore, shorten_all, shorten_interrupt
+from ossmp_jupyter.transfer.interrupts import when_stopped
 from ossmp_jupyter.visible import visible
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def load(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.append(matcher)
     shorten_all(shell)
     _show_values(shell, magics)
+    _tell_of_stops(shell)
     keep_requests(getattr(shell, "kernel", None))
 
 
@@ -58,6 +60,7 @@ def unload(shell: InteractiveShell) -> None:
     if magics.matcher in matchers:
         matchers.remove(magics.matcher)
     restore()
+    when_stopped(None)
     lose_requests(getattr(shell, "kernel", None))
     _show_values_as_ever(shell)
     magics.close()
@@ -80,6 +83,18 @@ def _end_engine() -> None:
         print(
             f"paused {len(left)} uploads: {again} their cells go on where they were; %oss_uploads shows them"
         )
+
+
+def _tell_of_stops(shell: InteractiveShell) -> None:
+    """The stop button in ``h.wait()`` or ``await h`` says what it says in the magics: a line, no frames."""
+
+    def stopped(handle: Any, interrupt: BaseException) -> None:
+        from ossmp_jupyter.notebook.waiting import pause_uploads
+
+        pause_uploads([handle])
+        shorten_interrupt(shell, interrupt)
+
+    when_stopped(stopped)
 
 
 def _show_values(shell: InteractiveShell, magics: OssMagics) -> None:

@@ -18,7 +18,7 @@ from ossmp_jupyter.errors import OssmpError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["render", "restore", "shorten", "shorten_all"]
+__all__ = ["render", "restore", "shorten", "shorten_all", "shorten_interrupt"]
 
 
 def render(error: BaseException) -> list[str]:
@@ -66,6 +66,12 @@ def shorten_all(shell: InteractiveShell) -> None:
 
     carrier: Any = OssmpError
     carrier._render_traceback_ = shown
+
+
+def shorten_interrupt(shell: InteractiveShell, interrupt: BaseException) -> None:
+    """Make ``shell`` show the interrupt of a wait by the user's own lines alone."""
+    carrier: Any = interrupt
+    carrier._render_traceback_ = lambda: [*_own_lines(shell, interrupt.__traceback__), *render(interrupt)]
 
 
 def restore() -> None:

@@ -15,6 +15,7 @@ from ossmp_jupyter.errors import InputError, OssmpError, UploadAborted
 from ossmp_jupyter.oss.connection import Connection
 from ossmp_jupyter.oss.messages import PartInfo
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
+from ossmp_jupyter.transfer.interrupts import tell_stopped
 from ossmp_jupyter.transfer.progress import Progress, State, UploadResult
 from ossmp_jupyter.transfer.renewal import warn_of_waiting
 from ossmp_jupyter.transfer.request import UploadRequest
@@ -233,7 +234,8 @@ class Upload:
                         )
                     tell()
                     cf.wait([self.future], timeout=0 if spent else _TICK)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            tell_stopped(self, interrupt)
             self.pause()
             raise
         return self._outcome()
@@ -252,7 +254,8 @@ class Upload:
                     serve()
                     tell()
                     await asyncio.sleep(_TICK)
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except (KeyboardInterrupt, asyncio.CancelledError) as interrupt:
+            tell_stopped(self, interrupt)
             self.pause()
             raise
         finally:

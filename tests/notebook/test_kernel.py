@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -243,6 +244,25 @@ def test_the_stop_button_pauses_a_wait_by_a_method(kernel: Kernel, oss: LocalOSS
     assert kernel.reply(cell, 5)["ename"] == "KeyboardInterrupt"
     kernel.until(lambda: [row["state"] for row in rows(kernel).values()] == ["paused"], "not paused")
     assert len(oss.snapshot()["uploads"]) == 1
+    says_how_it_goes_on(kernel, cell, "h.wait()")
+
+    # the same of an await
+    cell = kernel.send("h.resume()\nresult = await h")
+    kernel.until(lambda: "uploading" in [row["state"] for row in rows(kernel).values()], "not resumed")
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(cell, 5)["ename"] in ("KeyboardInterrupt", "CancelledError")
+    says_how_it_goes_on(kernel, cell, "result = await h")
+
+
+def says_how_it_goes_on(kernel: Kernel, cell: str, line: str) -> None:
+    """One line how, and of the traceback the user's own line alone."""
+    said = kernel.output(cell)
+    assert re.search(
+        r"paused big\.bin → oss://demo/big\.bin \(\w+\): run this cell again, or %oss_resume u1", said
+    )
+    (trace,) = (one["content"]["traceback"] for one in kernel.said
+                if one["msg_type"] == "error" and one["parent_header"].get("msg_id") == cell)  # fmt: skip
+    assert line in "\n".join(trace) and len("\n".join(trace).splitlines()) <= 3, trace
 
 
 def test_queued_cells_keep_their_order_and_their_output(kernel: Kernel, oss: LocalOSS) -> None:
