@@ -52,7 +52,11 @@ def main() -> int:
                     os.environ.get("JOBS", "2"),
                     "--no-header",
                 ],
-                env={**os.environ, "PYTHONPATH": str(folder), "OSSMP_TEST_IPYKERNEL": found},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+                    "OSSMP_TEST_IPYKERNEL": found,
+                },
                 cwd=ROOT,
                 check=False,
             )

@@ -12,6 +12,7 @@ from ossmp_jupyter.errors import InputError, SourceNotReadable
 
 __all__ = ["Gathered", "gather"]
 
+_CLUTTER = ".ipynb_checkpoints"
 _MOST = 200
 """Files of one line: each is an upload of its own, with a row in the panel and an open file."""
 
@@ -105,6 +106,9 @@ def _below(folder: str, notes: list[str]) -> Iterator[tuple[str, str]]:
     """All files below a folder, with their paths inside it."""
     count = 0
     for root, folders, files in os.walk(folder, onerror=_refuse):
+        if _CLUTTER in folders:  # Jupyter puts one beside every notebook: nobody means it
+            folders.remove(_CLUTTER)
+            notes.append(f"{os.path.join(root, _CLUTTER)} was left out")
         folders.sort()
         notes += [
             f"{os.path.join(root, name)} is a link to a folder and was left out"

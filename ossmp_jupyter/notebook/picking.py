@@ -106,7 +106,7 @@ class _Picker:
             raise InputError("; ".join(wrong))
         said = [
             f"{verb} {_names(files)}, {format_size(sum(file.size for file in files))}."
-            for verb, files in (("Uploading", begun), ("Going on with", continued))
+            for verb, files in (("Started", begun), ("Continued", continued))  # true also when it has ended
             if files
         ]
         return " ".join(said)

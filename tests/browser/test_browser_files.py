@@ -107,7 +107,7 @@ def test_several_files_while_a_cell_waits(
     small.write_text("a line\n" * 100)
     oss.set_bandwidth("6MB/s")
     box.choose(film, small)
-    box.wait_said("Uploading 2 files")
+    box.wait_said("Started 2 files")
     page.run(2)
     moving = box.panel.of(film.name)
     moving.wait_percent(10)

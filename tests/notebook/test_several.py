@@ -74,9 +74,13 @@ def test_too_many_and_what_cannot_be_looked_into(tree: Path) -> None:
     with pytest.raises(InputError, match="more than 200 files; pack them into one archive"):
         gather([str(tree / "empty"), "dest/"], recursive=True)
     (tree / "run" / "link").symlink_to(tree / "other")
+    (tree / "run" / ".ipynb_checkpoints").mkdir()
+    (tree / "run" / ".ipynb_checkpoints" / "copy.ipynb").touch()
     found = gather([str(tree / "run"), "dest/"], recursive=True)
+    assert not any("copy.ipynb" in source for source, _ in found.pairs)
     assert [note.rpartition("run/")[2] for note in found.notes] == [
-        "link is a link to a folder and was left out"
+        ".ipynb_checkpoints was left out",
+        "link is a link to a folder and was left out",
     ]
 
 
