@@ -41,6 +41,7 @@ def main() -> int:
                 continue
             seen.add(found)
             began = time.monotonic()
+            path = f"{folder}{os.pathsep}{ROOT}"
             done = subprocess.run(
                 [
                     sys.executable,
@@ -54,7 +55,7 @@ def main() -> int:
                 ],
                 env={
                     **os.environ,
-                    "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+                    "PYTHONPATH": path,
                     "OSSMP_TEST_IPYKERNEL": found,
                 },
                 cwd=ROOT,
