@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -235,6 +236,8 @@ class Cell:
         self._stock: StockPanel | None = None
         self._kept: list[tuple[str, str]] | None = None  # the states that the notebook file has
         self.frozen = False
+        # The ticker settles, too: who finds that done goes on when it is sent, for the cell may end then.
+        self._settling = threading.RLock()
         self._published: float | None = None  # when all of it was seen to be
         self._own_rows = handles is not None and view is None
         if mode in ("auto", "widget"):
@@ -279,6 +282,10 @@ class Cell:
         Uploads that have succeeded need no buttons after a while: a table takes their panel's place. A
         notebook that is opened without its kernel shows it, where a widget would be an error message.
         """
+        with self._settling:
+            return self._settle()
+
+    def _settle(self) -> bool:
         if self._view is None or self.frozen:
             return True
         rows = self._view.shown()
@@ -301,14 +308,15 @@ class Cell:
 
         The widget stays known: a page that was away meanwhile still has it in its copy of the cell.
         """
-        if self.frozen:
-            return
-        self.frozen = True
-        rows = self._view.shown()
-        text, table = text_table(rows), html_table(rows)
-        if any(not row.ended for row in rows):
-            text, table = f"{text}\n{_LEFT}", f"{table}<p>{_LEFT}</p>"
-        self._display.update({"text/plain": text, "text/html": table}, raw=True)
+        with self._settling:
+            if self.frozen:
+                return
+            self.frozen = True
+            rows = self._view.shown()
+            text, table = text_table(rows), html_table(rows)
+            if any(not row.ended for row in rows):
+                text, table = f"{text}\n{_LEFT}", f"{table}<p>{_LEFT}</p>"
+            self._display.update({"text/plain": text, "text/html": table}, raw=True)
 
     def _update(self) -> None:
         if self.frozen:

@@ -85,7 +85,8 @@ def stop_in(kernel: Kernel, oss: LocalOSS, pid: int, phase: str) -> None:
     kernel.until(lambda: state(kernel, name) == words, f"it is not {words}")
     if words == "uploading":  # all but the part that is held up
         kernel.until(lambda: rows(kernel)[name].get("percent", 0) > 90, "the other parts do not arrive")
-    assert phase == "credentials" or sockets(pid, oss)
+    if phase != "credentials":  # the state is entered first
+        kernel.until(lambda: sockets(pid, oss), "no connection")
 
     took = stop(kernel, running)
     print(f"{phase}: the prompt after {took:.3f} s")

@@ -120,6 +120,7 @@ def test_a_token_that_expires_at_any_request(
     assert sorted(good) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.filterwarnings("ignore:.* is waiting for credentials")
 @pytest.mark.parametrize("at", range(1, 10))
 def test_without_a_way_to_refresh_the_upload_waits(sts: LocalOSS, key: str, at: int) -> None:
     """waiting_for_credentials, and on it goes when new ones are set; no part is sent twice for nothing."""

@@ -15,7 +15,7 @@ from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.client import OSSClient
 from tests.faults.auditor import check_sentence
-from tests.faults.hostile import ANSWERS, SECRET, TOKEN, Answer, HostileServer, Peak, plain
+from tests.faults.hostile import ANSWERS, ID, SECRET, TOKEN, Answer, HostileServer, Peak, plain
 from tests.protocol.operations import OPERATIONS, Operation
 
 MIB = 1 << 20
@@ -217,7 +217,7 @@ def test_pages_that_go_round_in_circles() -> None:
         document = f"""<ListMultipartUploadsResult><Upload><Key>k</Key><UploadId>u</UploadId></Upload>
             <IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>
             <NextUploadIdMarker>{next(markers)}</NextUploadIdMarker></ListMultipartUploadsResult>"""
-        yield plain(document.encode())
+        yield plain(document.encode(), headers=ID + b"Connection: close\r\n")
 
     async def act(rest: RestClient) -> None:
         async with OSSClient(rest.connection, trust_env=False) as client:

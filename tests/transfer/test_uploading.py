@@ -35,7 +35,7 @@ def test_a_file_in_parts(oss: Bucket, file: Path) -> None:
     assert handle.upload_id == result.upload_id
     assert sorted(oss.parts_sent()) == [1, 2, 3, 4, 5, 6]
     assert oss.uploads() == []
-    assert "done, 100%" in repr(handle)
+    assert "done, 100 %" in repr(handle)
 
 
 def test_the_parts_are_looked_at_before_complete_and_the_object_after_it(oss: Bucket, file: Path) -> None:
