@@ -47,6 +47,7 @@ class Session:
         self.settings = settings
         self.board = Board()
         self.actions = Actions(self.board, self._box)
+        self.background: list[Upload] = []  # begun by -b, since somebody waited for all
         self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
         self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
@@ -61,6 +62,11 @@ class Session:
     def in_kernel(self) -> bool:
         """Whether widgets can live here."""
         return getattr(self.shell, "kernel", None) is not None
+
+    @property
+    def headless(self) -> bool:
+        """Whether nbclient or its like runs the cells: no page asks, every model stays in the notebook."""
+        return not getattr(getattr(self.shell, "kernel", None), "_allow_stdin", True)
 
     def ui(self, asked: str | None) -> str:
         """Settle how progress shows: ``"widget"``, ``"auto"`` (widget or lines), ``"text"`` or ``"none"``."""
@@ -90,7 +96,7 @@ class Session:
                 self.board.rows,
                 self.actions,
                 hz=float(self.settings.refresh),
-                at_rest=self.settle,
+                at_rest=self._at_rest,
                 deaf=lambda: self.settings.in_cell and not pumping(),
             )
             self._undo = before_shutdown(getattr(self.shell, "kernel", None), self._freeze)
@@ -135,9 +141,8 @@ class Session:
 
     def _watch_page(self) -> None:
         """Put stock widgets in the panel's place where the page does not run our script."""
-        kernel = getattr(self.shell, "kernel", None)
-        if self.panel.seen.is_set() or not getattr(kernel, "_allow_stdin", True):
-            return  # nbclient and its like answer no questions, and keep every model in the notebook
+        if self.panel.seen.is_set() or self.headless:
+            return
         if self._fallback is None:
             from ossmp_jupyter.notebook.stock import Fallback
 
@@ -148,8 +153,8 @@ class Session:
 
     def quiet_since(self, moment: float) -> bool:
         """Whether nobody has used the panel for a while since then, or nobody ever will."""
-        if not getattr(getattr(self.shell, "kernel", None), "_allow_stdin", True):
-            return True  # nbclient and its like
+        if self.headless:
+            return True
         return self.looked_at() and time.monotonic() - max(moment, self.panel.touched) >= TABLE_AFTER
 
     def looked_at(self) -> bool:
@@ -157,11 +162,16 @@ class Session:
         stock = self._fallback is not None and self._fallback.coming
         return stock or self.panel.seen.is_set()
 
-    def settle(self) -> None:
-        """Bring the cells up to date whose uploads have ended.
+    def _at_rest(self) -> None:
+        """On the ticker's thread: an update finds its display by ID, whatever cell runs now.
 
-        Also on the ticker's thread: an update finds its display by ID, whatever cell runs now.
+        But nbclient hears the running cell only, and a thread speaks for the one that started it.
         """
+        if not self.headless:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the cells up to date whose uploads have ended."""
         for cell in list(self._unsettled):
             if cell.ended and cell.settle():
                 for cells in (self._unsettled, self._cells) if cell.frozen else (self._unsettled,):
@@ -181,6 +191,8 @@ class Session:
     def end_cell(self) -> None:
         """Let the next cells run, whatever this one's tasks still await."""
         self._in_cell.clear()
+        if self.headless:
+            self.settle()
         if self._panel is not None:
             from ossmp_jupyter.notebook.pump import end_of_cell
 

@@ -22,6 +22,7 @@ from ossmp_jupyter.notebook.results import UploadResults, failed_line, total_lin
 from ossmp_jupyter.notebook.rows import final_line
 from ossmp_jupyter.notebook.waiting import pause_uploads, wait_future, wait_uploads
 from ossmp_jupyter.transfer import manager
+from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.request import UploadRequest, check_timeout, prepare_request
 from ossmp_jupyter.visible import visible
 
@@ -53,6 +54,7 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
             print(f"note: {note}")
     _store(session, args.output, handles if wanted.many else handles[0])
     if args.background:
+        session.background += handles
         session.cell(handles, mode)
         return handles if wanted.many else handles[0]
     results = _follow(session, handles, mode, quiet=args.quiet)
@@ -94,12 +96,21 @@ def wait(session: Session, args: argparse.Namespace) -> Any:
     if args.ids:
         handles = [_live(session, text) for text in args.ids]
     else:
-        handles = [handle for handle in manager.uploads() if not handle.future.done()]
+        handles = [*_untold(session), *(handle for handle in manager.uploads() if not handle.future.done())]
     if not handles:
         print("no upload is running")
         return None
     mode = "none" if args.quiet else session.ui(args.ui)
     return session.shown(_follow(session, handles, mode, quiet=args.quiet))
+
+
+def _untold(session: Session) -> list[Upload]:
+    """Uploads of the background that have ended, and nobody has been told how.
+
+    A failure has to stop whoever waits, also if it came before. Who aborts knows it.
+    """
+    session.background = [handle for handle in session.background if not handle.told]
+    return [handle for handle in session.background if handle.state in (State.DONE, State.FAILED)]
 
 
 def resume(session: Session, args: argparse.Namespace) -> Any:
@@ -109,6 +120,7 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     fits = wait_future(fitting(session.board, args.id, args.file), session.shell)
     handle = resume_upload(session.board, args.id, args.file, fits)
     if args.background:
+        session.background.append(handle)
         session.cell([handle], mode)
         return handle
     return session.shown(_follow(session, [handle], mode, quiet=args.quiet)[0])
@@ -166,6 +178,8 @@ def _follow(session: Session, handles: Sequence[Upload], mode: str, *, quiet: bo
     finally:
         cell.settle()
         session.settle()  # %oss_wait: the cells that began these uploads
+    for handle in handles:
+        handle.told = True
     _warn(handles)
     results = [handle.result for handle in handles if handle.result is not None]
     if not quiet:

@@ -67,6 +67,8 @@ class Upload:
         Short name within the process, such as ``"u3"``.
     future : concurrent.futures.Future
         Done when the upload has ended, well or not.
+    told : bool
+        Whether somebody who waited has had the result, or the error.
 
     Examples
     --------
@@ -95,6 +97,7 @@ class Upload:
         self.id = handle_id
         self.request = request
         self.started_at = time.time()
+        self.told = False
         self._run = run
         self._client = client
         self._task = UploadTask(client.rest_with(timeout), request, at_rest=at_rest)
@@ -275,6 +278,7 @@ class Upload:
         return tell
 
     def _outcome(self) -> UploadResult:
+        self.told = True
         try:
             return self.future.result()
         except cf.CancelledError:

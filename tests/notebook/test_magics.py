@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ossmp_jupyter.errors import InputError, UploadAborted
+from ossmp_jupyter.errors import InputError, NoSuchBucket, UploadAborted
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.checksum import crc64
 from ossmp_jupyter.transfer import manager
@@ -221,6 +221,26 @@ def test_background_returns_a_handle_and_wait_waits(connected: Shell, slow: Uplo
     oss.set_bandwidth(None)
     results = connected.value("%oss_wait")
     assert [r.key for r in results] == ["slow.bin"]
+    connected.text()
+    connected.run("%oss_wait")
+    assert connected.text() == "no upload is running\n"
+
+
+def test_wait_tells_what_has_ended_before_it(connected: Shell, oss: LocalOSS) -> None:
+    """Once: a failure in the background stops the notebook, however early it came."""
+    Path("a.bin").write_bytes(bytes(300_000))
+    good: Upload = connected.value("%oss_upload a.bin good.bin -b -q")
+    bad: Upload = connected.value("%oss_upload a.bin oss://no-such-bucket/k -b -q")
+    until(lambda: good.future.done() and bad.future.done(), "they do not end")
+    connected.text()
+    assert isinstance(connected.fails("%oss_wait"), NoSuchBucket)
+    assert "oss://demo/good.bin" in connected.text()
+    connected.run("%oss_wait")
+    assert connected.text() == "no upload is running\n"
+
+    told: Upload = connected.value("%oss_upload a.bin oss://no-such-bucket/k -b -q")
+    with pytest.raises(NoSuchBucket):
+        told.wait(20)
     connected.text()
     connected.run("%oss_wait")
     assert connected.text() == "no upload is running\n"
