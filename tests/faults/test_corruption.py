@@ -15,6 +15,7 @@ kinds of test_every_request.py; 24 (transformed answers) in test_hostile.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ import pytest
 from ossmp_jupyter.errors import (
     AlreadyExists,
     InputError,
+    NoSuchUpload,
     NotOSS,
     ObjectReplaced,
     OssmpError,
@@ -298,10 +300,11 @@ def test_10_another_uploader_on_the_same_id(run: Run, moment: str) -> None:
             await rest.upload_part(run.world.bucket, run.key, str(told.upload_id), 2, foreign)
 
         async def meanwhile(task: Any, life: asyncio.Future[Any]) -> None:
-            while not life.done() and task.progress().parts_done < 5:
+            while not life.done() and task.progress().parts_done < 4:
                 await asyncio.sleep(0.0005)
             if not life.done():
-                await intrude()
+                with contextlib.suppress(NoSuchUpload):  # completed by now, on a slow machine
+                    await intrude()
 
         if moment == "before":
             await intrude()

@@ -207,6 +207,7 @@ def test_connect_special_endpoints(ip: InteractiveShell, capsys: pytest.CaptureF
         assert f"connected to {host}, bucket demo" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:.* is waiting for credentials")
 def test_new_credentials_from_a_cell_let_a_waiting_upload_go_on(
     ip: InteractiveShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
