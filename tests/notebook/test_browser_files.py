@@ -94,6 +94,15 @@ class Page:
             else:  # as a browser: not at once
                 manager.engine().loop.call_soon_threadsafe(self._answer, message)
 
+    def leave(self) -> None:
+        """Be closed: nothing is said after that, as no page does."""
+
+        def now() -> None:
+            self.deaf = True
+            self.say({"t": "gone"})  # behind an answer that is on its way
+
+        manager.engine().loop.call_soon_threadsafe(now)
+
     def release(self) -> None:
         self.holds = False
         for message in self.waiting:
@@ -101,7 +110,7 @@ class Page:
         self.waiting.clear()
 
     def _answer(self, message: dict[str, Any]) -> None:
-        if self.busy.pop(message["ticket"], None) is None:
+        if self.busy.pop(message["ticket"], None) is None or self.deaf:
             return
         answer: dict[str, Any] = {"t": "answer", "ticket": message["ticket"]}
         if message["file"] not in self.files:
@@ -248,8 +257,7 @@ def interrupted(page: Page, connection: Connection, data: bytes) -> Upload:
     """An upload whose page is gone in the middle."""
     handle = begin(page, page.file("film.mov", data), connection)
     until(lambda: len(handle.checkpoint.parts if handle.checkpoint else ()) >= 3, "no part was sent")
-    page.deaf = True
-    page.say({"t": "gone"})
+    page.leave()
     until(lambda: row_of(handle).words == "waiting for the file: choose it again", "not told")
     return handle
 
