@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -47,7 +46,7 @@ class Session:
         self.settings = settings
         self.board = Board()
         self.actions = Actions(self.board, self._box)
-        self.background: list[Upload] = []  # begun by -b, since somebody waited for all
+        self.background: set[Upload] = set()  # begun by -b; whoever waits for all has to learn of their ends
         self.local: list[LocalHandle] = []  # held until the end: uploads may still run there
         self.advised: set[str] = set()  # buckets whose missing lifecycle rule was spoken of
         self._panel: Panel | None = None
@@ -248,8 +247,6 @@ class Cell:
         self._stock: StockPanel | None = None
         self._kept: list[tuple[str, str]] | None = None  # the states that the notebook file has
         self.frozen = False
-        # The ticker settles, too: who finds that done goes on when it is sent, for the cell may end then.
-        self._settling = threading.RLock()
         self._published: float | None = None  # when all of it was seen to be
         self._own_rows = handles is not None and view is None
         if mode in ("auto", "widget"):
@@ -294,10 +291,6 @@ class Cell:
         Uploads that have succeeded need no buttons after a while: a table takes their panel's place. A
         notebook that is opened without its kernel shows it, where a widget would be an error message.
         """
-        with self._settling:
-            return self._settle()
-
-    def _settle(self) -> bool:
         if self._view is None or self.frozen:
             return True
         rows = self._view.shown()
@@ -320,15 +313,14 @@ class Cell:
 
         The widget stays known: a page that was away meanwhile still has it in its copy of the cell.
         """
-        with self._settling:
-            if self.frozen:
-                return
-            self.frozen = True
-            rows = self._view.shown()
-            text, table = text_table(rows), html_table(rows)
-            if any(not row.ended for row in rows):
-                text, table = f"{text}\n{_LEFT}", f"{table}<p>{_LEFT}</p>"
-            self._display.update({"text/plain": text, "text/html": table}, raw=True)
+        if self.frozen:
+            return
+        self.frozen = True
+        rows = self._view.shown()
+        text, table = text_table(rows), html_table(rows)
+        if any(not row.ended for row in rows):
+            text, table = f"{text}\n{_LEFT}", f"{table}<p>{_LEFT}</p>"
+        self._display.update({"text/plain": text, "text/html": table}, raw=True)
 
     def _update(self) -> None:
         if self.frozen:

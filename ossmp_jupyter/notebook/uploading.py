@@ -54,7 +54,7 @@ def upload(session: Session, args: argparse.Namespace, namespace: dict[str, Any]
             print(f"note: {note}")
     _store(session, args.output, handles if wanted.many else handles[0])
     if args.background:
-        session.background += handles
+        session.background.update(handles)
         session.cell(handles, mode)
         return handles if wanted.many else handles[0]
     results = _follow(session, handles, mode, quiet=args.quiet)
@@ -109,8 +109,9 @@ def _untold(session: Session) -> list[Upload]:
 
     A failure has to stop whoever waits, also if it came before. Who aborts knows it.
     """
-    session.background = [handle for handle in session.background if not handle.told]
-    return [handle for handle in session.background if handle.state in (State.DONE, State.FAILED)]
+    session.background = {handle for handle in session.background if not handle.told}
+    ended = (handle for handle in session.background if handle.state in (State.DONE, State.FAILED))
+    return sorted(ended, key=lambda handle: handle.started_at)
 
 
 def resume(session: Session, args: argparse.Namespace) -> Any:
@@ -120,7 +121,7 @@ def resume(session: Session, args: argparse.Namespace) -> Any:
     fits = wait_future(fitting(session.board, args.id, args.file), session.shell)
     handle = resume_upload(session.board, args.id, args.file, fits)
     if args.background:
-        session.background.append(handle)
+        session.background.add(handle)
         session.cell([handle], mode)
         return handle
     return session.shown(_follow(session, [handle], mode, quiet=args.quiet)[0])

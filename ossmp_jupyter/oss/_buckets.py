@@ -1,6 +1,6 @@
-"""ListBuckets: which buckets an account has.
+"""The calls of buckets: which there are, what is in one, its rules.
 
-Source: OSS API, ListBuckets (GetService). A page has IsTruncated and NextMarker only where more follow.
+Source: OSS API. A page of ListBuckets (GetService) has IsTruncated and NextMarker only where more follow.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.oss._calls import check_count, given
-from ossmp_jupyter.oss._exchange import Call, Exchange
-from ossmp_jupyter.oss.address import AddressStyle
-from ossmp_jupyter.oss.xml import parse_xml
+from ossmp_jupyter.oss._calls import NONE, Strings, check_count, content_md5, given
+from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
+from ossmp_jupyter.oss.address import AddressStyle, check_bucket_name
+from ossmp_jupyter.oss.lifecycle import LifecycleRule, read_lifecycle
+from ossmp_jupyter.oss.messages import BucketPage
+from ossmp_jupyter.oss.xml import parse_xml, read_objects_page, write_bucket_configuration
 
-__all__ = ["BucketInfo", "BucketsPage", "ServiceCalls", "read_buckets_page"]
+__all__ = ["BucketCalls", "BucketInfo", "BucketsPage", "read_buckets_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class BucketsPage:
     next_marker: str = ""
 
 
-class ServiceCalls:
-    """The call that names no bucket."""
+class BucketCalls:
+    """The calls that name no object."""
 
     _exchange: Exchange
 
@@ -57,6 +59,60 @@ class ServiceCalls:
         query = given({"prefix": prefix, "marker": marker, "max-keys": check_count("max_keys", max_keys)})
         answer = await self._exchange.read(Call("ListBuckets", "GET", "", "", query))
         return answer.parse(read_buckets_page)
+
+    async def list_objects(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        continuation_token: str = "",
+        start_after: str = "",
+        max_keys: int = 1000,
+    ) -> BucketPage:
+        """List objects, one page of at most 1000."""
+        query = {
+            "list-type": "2",
+            "encoding-type": "url",
+            "prefix": prefix,
+            "delimiter": delimiter,
+            "continuation-token": continuation_token,
+            "start-after": start_after,
+            "max-keys": check_count("max_keys", max_keys),
+        }
+        answer = await self._bucket("ListObjectsV2", "GET", bucket, given(query))
+        return answer.parse(read_objects_page)
+
+    async def put_bucket(
+        self, bucket: str, *, acl: str | None = None, storage_class: str | None = None
+    ) -> None:
+        """Create a bucket, private and Standard unless said otherwise."""
+        body = write_bucket_configuration(storage_class) if storage_class else b""
+        headers = {"x-oss-acl": acl} if acl else {}
+        if body:
+            headers |= {"Content-Type": "application/xml", **content_md5(body)}
+        (await self._bucket("PutBucket", "PUT", bucket, NONE, headers, body)).expect_nothing()
+
+    async def delete_bucket(self, bucket: str) -> None:
+        """Delete an empty bucket."""
+        (await self._bucket("DeleteBucket", "DELETE", bucket, NONE)).expect_nothing()
+
+    async def get_bucket_lifecycle(self, bucket: str) -> tuple[LifecycleRule, ...]:
+        """The bucket's lifecycle rules; none is ``NotFound`` with the code NoSuchLifecycle."""
+        answer = await self._bucket("GetBucketLifecycle", "GET", bucket, {"lifecycle": ""})
+        return answer.parse(read_lifecycle)
+
+    async def _bucket(
+        self,
+        operation: str,
+        method: str,
+        bucket: str,
+        query: Strings,
+        headers: Strings = NONE,
+        body: bytes = b"",
+    ) -> Answer:
+        check_bucket_name(bucket)
+        return await self._exchange.read(Call(operation, method, bucket, "", query, headers, body))
 
 
 def read_buckets_page(data: bytes) -> BucketsPage:

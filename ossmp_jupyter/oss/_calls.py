@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from ossmp_jupyter.errors import InputError
@@ -16,6 +17,8 @@ from ossmp_jupyter.oss.signing import presign_v1, presign_v4
 
 __all__ = [
     "MAX_BODY",
+    "NONE",
+    "Strings",
     "byte_range_header",
     "callback_answer",
     "check_count",
@@ -30,7 +33,8 @@ __all__ = [
     "presigned_url",
 ]
 
-
+Strings = Mapping[str, str]
+NONE: Strings = MappingProxyType({})
 _LONGEST_CALLBACK = 3 << 20  # bytes of an application's answer; OSS passes no more on
 _MOST_VALUES = 100_000  # two bytes of JSON may become a value of a hundred
 MAX_BODY = 5 * 1024**3

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from urllib.parse import quote
 
 import httpx
 
 from ossmp_jupyter.errors import InputError
-from ossmp_jupyter.oss._buckets import ServiceCalls
+from ossmp_jupyter.oss._buckets import BucketCalls
 from ossmp_jupyter.oss._calls import (
+    NONE,
+    Strings,
     byte_range_header,
     callback_answer,
     check_count,
@@ -28,9 +29,7 @@ from ossmp_jupyter.oss._exchange import Answer, Call, Exchange
 from ossmp_jupyter.oss._heads import ObjectStream, crc_of, etag_of, head_of, required_etag
 from ossmp_jupyter.oss.address import check_bucket_name, check_key
 from ossmp_jupyter.oss.connection import Connection
-from ossmp_jupyter.oss.lifecycle import LifecycleRule, read_lifecycle
 from ossmp_jupyter.oss.messages import (
-    BucketPage,
     CompleteResult,
     CopyPartResult,
     HeadResult,
@@ -44,21 +43,17 @@ from ossmp_jupyter.oss.xml import (
     read_complete,
     read_copy_part,
     read_initiate,
-    read_objects_page,
     read_parts_page,
     read_uploads_page,
-    write_bucket_configuration,
     write_complete_request,
 )
 
 __all__ = ["ObjectStream", "RestClient"]
 
 Body = bytes | httpx.AsyncByteStream
-Strings = Mapping[str, str]
-_NONE: Strings = MappingProxyType({})
 
 
-class RestClient(ServiceCalls):
+class RestClient(BucketCalls):
     """The REST calls of OSS, each as one method; raises the tree of :mod:`ossmp_jupyter.errors`.
 
     Parameters
@@ -104,7 +99,7 @@ class RestClient(ServiceCalls):
     # --- multipart uploads --------------------------------------------------------------------
 
     async def init_multipart_upload(
-        self, bucket: str, key: str, *, headers: Strings = _NONE
+        self, bucket: str, key: str, *, headers: Strings = NONE
     ) -> InitiateResult:
         """Begin a multipart upload; ``headers`` from :meth:`ObjectOptions.for_initiate`."""
         query = {"uploads": "", "encoding-type": "url"}
@@ -121,7 +116,7 @@ class RestClient(ServiceCalls):
         body: Body,
         *,
         length: int | None = None,
-        headers: Strings = _NONE,
+        headers: Strings = NONE,
     ) -> PartResult:
         """Send one part, numbered 1 to 10000."""
         query = part_query(upload_id, part_number)
@@ -140,7 +135,7 @@ class RestClient(ServiceCalls):
         source_key: str,
         *,
         byte_range: tuple[int, int] | None = None,
-        headers: Strings = _NONE,
+        headers: Strings = NONE,
     ) -> CopyPartResult:
         """Make a part of (a range of) an object; ``byte_range`` is first and last byte, both included."""
         check_bucket_name(source_bucket)
@@ -164,7 +159,7 @@ class RestClient(ServiceCalls):
         upload_id: str,
         parts: Sequence[tuple[int, str]],
         *,
-        headers: Strings = _NONE,
+        headers: Strings = NONE,
     ) -> CompleteResult:
         """Make the object of its parts (number, ETag), in any order.
 
@@ -248,7 +243,7 @@ class RestClient(ServiceCalls):
     # --- objects ------------------------------------------------------------------------------
 
     async def put_object(
-        self, bucket: str, key: str, body: Body, *, length: int | None = None, headers: Strings = _NONE
+        self, bucket: str, key: str, body: Body, *, length: int | None = None, headers: Strings = NONE
     ) -> PutResult:
         """Store an object in one request; ``headers`` from :meth:`ObjectOptions.for_put`.
 
@@ -258,7 +253,7 @@ class RestClient(ServiceCalls):
             If the callback failed; the object is stored nevertheless.
         """
         check_length("PutObject", body, length)
-        answer = await self._object("PutObject", "PUT", bucket, key, _NONE, headers, body, length)
+        answer = await self._object("PutObject", "PUT", bucket, key, NONE, headers, body, length)
         etag = answer.etag
         callback = callback_answer(answer.body) if has_callback(headers) else None
         version = answer.headers.get("x-oss-version-id")
@@ -298,50 +293,6 @@ class RestClient(ServiceCalls):
         """Delete an object; no error if there is none."""
         (await self._object("DeleteObject", "DELETE", bucket, key)).expect_nothing()
 
-    # --- buckets ------------------------------------------------------------------------------
-
-    async def list_objects(
-        self,
-        bucket: str,
-        *,
-        prefix: str = "",
-        delimiter: str = "",
-        continuation_token: str = "",
-        start_after: str = "",
-        max_keys: int = 1000,
-    ) -> BucketPage:
-        """List objects, one page of at most 1000."""
-        query = {
-            "list-type": "2",
-            "encoding-type": "url",
-            "prefix": prefix,
-            "delimiter": delimiter,
-            "continuation-token": continuation_token,
-            "start-after": start_after,
-            "max-keys": check_count("max_keys", max_keys),
-        }
-        answer = await self._bucket("ListObjectsV2", "GET", bucket, given(query))
-        return answer.parse(read_objects_page)
-
-    async def put_bucket(
-        self, bucket: str, *, acl: str | None = None, storage_class: str | None = None
-    ) -> None:
-        """Create a bucket, private and Standard unless said otherwise."""
-        body = write_bucket_configuration(storage_class) if storage_class else b""
-        headers = {"x-oss-acl": acl} if acl else {}
-        if body:
-            headers |= {"Content-Type": "application/xml", **content_md5(body)}
-        (await self._bucket("PutBucket", "PUT", bucket, _NONE, headers, body)).expect_nothing()
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """Delete an empty bucket."""
-        (await self._bucket("DeleteBucket", "DELETE", bucket, _NONE)).expect_nothing()
-
-    async def get_bucket_lifecycle(self, bucket: str) -> tuple[LifecycleRule, ...]:
-        """The bucket's lifecycle rules; none is ``NotFound`` with the code NoSuchLifecycle."""
-        answer = await self._bucket("GetBucketLifecycle", "GET", bucket, {"lifecycle": ""})
-        return answer.parse(read_lifecycle)
-
     # --- links --------------------------------------------------------------------------------
 
     async def presign(
@@ -351,8 +302,8 @@ class RestClient(ServiceCalls):
         key: str,
         *,
         expires: int = 3600,
-        query: Strings = _NONE,
-        headers: Strings = _NONE,
+        query: Strings = NONE,
+        headers: Strings = NONE,
     ) -> str:
         """Make a link that lets its holder do one request without keys.
 
@@ -392,23 +343,11 @@ class RestClient(ServiceCalls):
         method: str,
         bucket: str,
         key: str,
-        query: Strings = _NONE,
-        headers: Strings = _NONE,
+        query: Strings = NONE,
+        headers: Strings = NONE,
         body: Body = b"",
         length: int | None = None,
     ) -> Answer:
         check_bucket_name(bucket)
         check_key(key)
         return await self._exchange.read(Call(operation, method, bucket, key, query, headers, body, length))
-
-    async def _bucket(
-        self,
-        operation: str,
-        method: str,
-        bucket: str,
-        query: Strings,
-        headers: Strings = _NONE,
-        body: bytes = b"",
-    ) -> Answer:
-        check_bucket_name(bucket)
-        return await self._exchange.read(Call(operation, method, bucket, "", query, headers, body))

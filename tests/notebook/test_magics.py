@@ -238,6 +238,20 @@ def test_wait_tells_what_has_ended_before_it(connected: Shell, oss: LocalOSS) ->
     connected.run("%oss_wait")
     assert connected.text() == "no upload is running\n"
 
+    oss.set_bandwidth("1MB/s")  # the same line twice, and once more with another file behind its name
+    Path("a.bin").write_bytes(bytes(3 * MB))
+    twice = [connected.value("%oss_upload a.bin k -b -q --part-size 100KiB") for _ in range(2)]
+    until(lambda: twice[0].upload_id, "no upload ID")
+    Path("a.bin").write_bytes(bytes(3 * MB + 1))
+    edited: Upload = connected.value("%oss_upload a.bin k -b -q --part-size 100KiB")
+    assert connected.value("%oss_upload a.bin k -b -q --part-size 100KiB") is edited
+    assert twice[0] is twice[1] is not edited
+    oss.set_bandwidth(None)
+    until(lambda: edited.future.done() and twice[0].future.done(), "they do not end")
+    connected.text()
+    connected.run("%oss_wait")
+    assert connected.text().count("oss://demo/k ") == 1
+
     told: Upload = connected.value("%oss_upload a.bin oss://no-such-bucket/k -b -q")
     with pytest.raises(NoSuchBucket):
         told.wait(20)
