@@ -423,7 +423,8 @@ def test_15_pages_of_list_parts(run: Run, parts: int) -> None:
         run.write((block * (parts // 10 + 1))[: parts * PART + 1])
         refuse = {"kind": "error", "status": 403, "operation": "UploadPart", "part_number": parts + 1}
         run.world.oss.set_faults([{**refuse, "times": None}])
-        first = await run.upload(parallel=8)
+        # one at a time: what is in flight when a part is refused is cut off
+        first = await run.upload(parallel=1)
         assert not first.done
         run.world.quiet()
         told = await run.upload()
