@@ -160,9 +160,12 @@ def test_a_waiting_cell_and_a_free_one(
 
 def drawn(page: NotebookPage, stock: Stock, seconds: float) -> int:
     """How often the rows are drawn anew."""
-    stock.root.locator(".ossmp-width").first.evaluate(
-        "rows => { window.drawn = 0; new MutationObserver(() => { window.drawn++; })"
-        ".observe(rows.parentElement, { childList: true }); }"
+    # the cell stays where it is; the rows may be replaced at the moment they are looked up
+    stock.root.evaluate(
+        "cell => { window.drawn = 0; const rows = (list) => list.some((one) => [...one.addedNodes].some("
+        "(node) => node.matches?.('.ossmp-width') || node.querySelector?.('.ossmp-width')));"
+        "new MutationObserver((list) => { window.drawn += rows(list) ? 1 : 0; })"
+        ".observe(cell, { childList: true, subtree: true }); }"
     )
     page.sleep(seconds)
     count = int(page.js("window.drawn"))

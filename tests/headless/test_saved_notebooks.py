@@ -12,13 +12,13 @@ from typing import Any
 import nbformat
 import papermill
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter, MarkdownExporter
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.notebook.verifying import receipts_of_notebook
 from tests.browser.lab import notebook_json
+from tests.kernels import own_sockets, run_notebook, run_papermill
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 FINAL_LINE = r"quickstart/measurements\.bin.*192\.0 MiB.* in .*/s"
@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The quickstart, run from top to bottom by nbclient with nobody there to click."""
     notebook = nbformat.read(QUICKSTART, as_version=4)
     folder = tmp_path_factory.mktemp("quickstart")
-    NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(folder)}}).execute()
+    run_notebook(notebook, folder, timeout=100)
     nbformat.write(notebook, folder / "saved.ipynb")
     return nbformat.read(folder / "saved.ipynb", as_version=4)
 
@@ -109,7 +109,7 @@ def failing(tmp_path: Path) -> Any:
 def test_nbclient_stops_at_a_failed_upload(failing: Path) -> None:
     notebook = nbformat.read(failing, as_version=4)
     with pytest.raises(CellExecutionError, match="NoSuchBucket"):
-        NotebookClient(notebook, timeout=50, resources={"metadata": {"path": str(failing.parent)}}).execute()
+        run_notebook(notebook, failing.parent)
     assert code_cells(notebook)[3].outputs == []
     nbformat.write(notebook, failing)
     keeps_the_final_state(failing)
@@ -118,9 +118,7 @@ def test_nbclient_stops_at_a_failed_upload(failing: Path) -> None:
 def test_papermill_stops_at_a_failed_upload(failing: Path) -> None:
     done = failing.with_name("out.ipynb")
     with pytest.raises(papermill.PapermillExecutionError) as failure:
-        papermill.execute_notebook(
-            failing, done, cwd=str(failing.parent), progress_bar=False, kernel_name="python3"
-        )
+        run_papermill(failing, done, failing.parent)
     assert failure.value.ename == "NoSuchBucket"
     assert "no-such-bucket" in failure.value.evalue
     assert "next cell" not in done.read_text()
@@ -132,10 +130,12 @@ def test_nbconvert_stops_at_a_failed_upload(failing: Path) -> None:
 
     def convert(*more: str) -> subprocess.CompletedProcess[str]:
         command = ["-m", "nbconvert", "--execute", "--to", "notebook", "--output", done.name, *more]
-        return subprocess.run(
-            [sys.executable, *command, str(failing)],
-            capture_output=True, text=True, check=False, timeout=100,
-        )  # fmt: skip
+        with own_sockets() as sockets:
+            command += [f"--KernelManager.{name}={value}" for name, value in sockets.items()]
+            return subprocess.run(
+                [sys.executable, *command, str(failing)],
+                capture_output=True, text=True, check=False, timeout=100,
+            )  # fmt: skip
 
     told = convert()
     assert told.returncode != 0 and "NoSuchBucket: " in told.stderr

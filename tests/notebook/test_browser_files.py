@@ -15,7 +15,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from ossmp_jupyter import Upload
 from ossmp_jupyter.errors import (
@@ -39,6 +38,7 @@ from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.request import prepare_request
+from tests.kernels import run_notebook
 
 MIB = 1 << 20
 DASHBOARD = Path(__file__).parents[2] / "notebooks" / "dashboard.ipynb"
@@ -437,7 +437,7 @@ def test_the_dashboard_runs_headless(local: bool, oss: LocalOSS, folder: Path) -
         for name, value in {**oss.environment(), "OSS_BUCKET": "other"}.items():
             os.environ[name] = value
     try:
-        NotebookClient(notebook, timeout=50, resources={"metadata": {"path": str(folder)}}).execute()
+        run_notebook(notebook, folder)
     finally:
         for name in oss.environment() | {"OSS_BUCKET": ""}:
             os.environ.pop(name, None)

@@ -19,6 +19,7 @@ from jupyter_client.manager import KernelManager
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.transfer.manager import call
+from tests.kernels import own_sockets
 
 MB = 1 << 20
 UPLOAD = "%oss_upload big.bin big.bin --part-size 256KiB"
@@ -149,18 +150,19 @@ def kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
 def new_kernel(oss: LocalOSS, tmp_path: Path) -> Iterator[Kernel]:
     environment = {**os.environ, **oss.environment(), "OSSMP_STATE_DIR": str(tmp_path / "state")}
     environment["IPYTHONDIR"] = str(tmp_path / "ipython")
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=environment, cwd=str(tmp_path))
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
-        kernel = Kernel(client, manager)
-        assert kernel.run("%load_ext ossmp_jupyter\n%oss_connect")["status"] == "ok"
-        yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    with own_sockets() as sockets:
+        manager = KernelManager(kernel_name="python3", **sockets)
+        manager.start_kernel(env=environment, cwd=str(tmp_path))
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=60)
+            kernel = Kernel(client, manager)
+            assert kernel.run("%load_ext ossmp_jupyter\n%oss_connect")["status"] == "ok"
+            yield kernel
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 def uploading(kernel: Kernel, code: str = UPLOAD) -> str:

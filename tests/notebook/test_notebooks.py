@@ -10,10 +10,10 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from ossmp_jupyter.localoss import LocalOSS
+from tests.kernels import run_notebook
 
 SETUP = "%load_ext ossmp_jupyter\n%oss_connect"
 MB = 1 << 20
@@ -32,10 +32,7 @@ def oss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSS]:
 
 def run(folder: Path, *cells: str, may_fail: bool = False) -> Any:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (SETUP, *cells)])
-    client = NotebookClient(
-        notebook, timeout=50, allow_errors=may_fail, resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute()
+    run_notebook(notebook, folder, allow_errors=may_fail)
     return notebook
 
 

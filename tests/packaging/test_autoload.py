@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_disk import without_roots_power
+from tests.kernels import own_sockets
 
 PROBE = (
     "print('has', 'oss_upload' in get_ipython().magics_manager.magics['line'],"
@@ -50,9 +51,11 @@ def kernel_says(home: dict[str, str], tmp_path: Path, python: str = sys.executab
     }  # fmt: skip
     (tmp_path / "probe.ipynb").write_text(json.dumps(notebook))
     command = [python, "-m", "nbconvert", "--execute", "--to", "notebook", "--stdout", "probe.ipynb"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=home, capture_output=True, text=True, check=True, timeout=50
-    )
+    with own_sockets() as sockets:
+        command += [f"--KernelManager.{name}={value}" for name, value in sockets.items()]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=home, capture_output=True, text=True, check=True, timeout=50
+        )
     (output,) = json.loads(done.stdout)["cells"][0]["outputs"]
     return "".join(output["text"]).strip()
 

@@ -7,8 +7,8 @@ import os
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+from tests.kernels import run_notebook
 from tests.parity.net import Proxy
 from tests.secrets.canary import leavings
 from tests.secrets.conftest import World
@@ -65,11 +65,7 @@ def test_a_session_in_a_notebook(world: World, proxy: Proxy) -> None:
         "IPYTHONDIR": str(world.folder / "ipython"),
     }.items():
         world.patch.setenv(name, value)
-    client = NotebookClient(
-        notebook, timeout=60, allow_errors=True, store_widget_state=True,
-        resources={"metadata": {"path": str(world.folder)}},
-    )  # fmt: skip
-    client.execute()
+    run_notebook(notebook, world.folder, timeout=60, allow_errors=True, store_widget_state=True)
     for name in world.canaries.environment():
         os.environ.pop(name, None)
     saved = json.dumps(notebook)
