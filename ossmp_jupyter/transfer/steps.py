@@ -160,7 +160,9 @@ class UploadSteps(UploadCore):
             try:
                 assert isinstance(board.plan, Plan)
                 await self._send_place(board.plan.part(number))
-            except BaseException:
+            except asyncio.CancelledError:
+                # A pause. After an error nothing is put back: another worker, not yet told to end, would
+                # send what OSS has just refused once more.
                 board.pending.appendleft(number)
                 raise
 

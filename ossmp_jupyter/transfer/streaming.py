@@ -129,7 +129,7 @@ class StreamSteps(UploadCore):
                     return
                 try:
                     await self._send_body(item[0], PartBody(_Buffer(item[1]), 0, len(item[1])))
-                except BaseException:
+                except asyncio.CancelledError:
                     back.appendleft(item)
                     raise
                 unfinished.discard(item[0])

@@ -108,7 +108,9 @@ def test_pause_list_parts_and_resume_while_the_cell_waits(
 
     panel.click("Pause")
     panel.wait_state("paused")
-    page.until(lambda: all("seconds" in line for line in oss.journal()), 30, "OSS still reads what was cut off")
+    page.until(
+        lambda: all("seconds" in line for line in oss.journal()), 30, "OSS still reads what was cut off"
+    )
     panel.click("List parts")
     upload_id = panel.upload_id
     truth = ask(oss, lambda client: client.list_parts("q.bin", upload_id))

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from ossmp_jupyter.errors import (
+    AccessDenied,
     AlreadyExists,
     InputError,
     NoSuchUpload,
@@ -724,5 +725,37 @@ def test_more_suspects_than_lost_answers(run: Run) -> None:
         again = await run.upload()
         assert again.result is not None and again.result.already_published
         assert not open_uploads(run), "once the rival is gone, the next run clears up"
+
+    _go(run, body)
+
+
+@pytest.mark.parametrize("stream", ["", "plain"])
+def test_a_refused_part_is_not_sent_once_more_by_another_worker(run: Run, stream: str) -> None:
+    """That worker's own answer comes in the same moment, before it is told to end."""
+
+    async def body(run: Run) -> None:
+        run.write(content(run.name, 3 * PART))
+        run.stream, run.in_memory = stream, bool(stream)
+        task = run.task(parallel=2)
+        rest = task._steps._rest
+        send, moment, asked = rest.upload_part, asyncio.Event(), []
+
+        async def upload_part(
+            bucket: str, key: str, upload_id: str, number: int, *rest: Any, **more: Any
+        ) -> Any:
+            asked.append(number)
+            if number == 1:
+                await moment.wait()
+                raise AccessDenied("refused", code="AccessDenied", status=403)
+            answer = await send(*where, **how)
+            if number == 2:
+                moment.set()
+                await asyncio.sleep(0)  # it is raised now, and we are next
+            return answer
+
+        rest.upload_part = upload_part  # type: ignore[method-assign]
+        with pytest.raises(AccessDenied):
+            await task.run()
+        assert asked.count(1) == 1
 
     _go(run, body)
