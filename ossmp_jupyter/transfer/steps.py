@@ -139,7 +139,8 @@ class UploadSteps(UploadCore):
         board, limit = self.board, self._limit
 
         def workers() -> list[Coroutine[Any, Any, None]]:
-            return [self._worker(rank) for rank in range(min(limit.ceiling, len(board.pending)))]
+            failed: list[BaseException] = []
+            return [self._worker(rank, failed) for rank in range(min(limit.ceiling, len(board.pending)))]
 
         growth = Growth(limit, lambda: board.bytes_sent + board.in_flight(), lambda: self.gate.is_open)
         growing = asyncio.ensure_future(growth.run())
@@ -148,21 +149,21 @@ class UploadSteps(UploadCore):
         finally:
             growing.cancel()
 
-    async def _worker(self, rank: int) -> None:
+    async def _worker(self, rank: int, failed: list[BaseException]) -> None:
+        """Send parts until none is left; what one of the workers ``failed`` with ends all of them."""
         board = self.board
         while True:
             await self._limit.turn(rank, lambda: board.pending)
-            if not board.pending:
-                return
+            if not board.pending or failed:
+                return  # what has failed lies in pending again: it is not sent once more before all are ended
             number = board.pending.popleft()
             if not board.pending:
                 self._limit.tell()  # nothing is left for those who wait
             try:
                 assert isinstance(board.plan, Plan)
                 await self._send_place(board.plan.part(number))
-            except asyncio.CancelledError:
-                # A pause. After an error nothing is put back: another worker, not yet told to end, would
-                # send what OSS has just refused once more.
+            except BaseException as error:
+                failed.append(error)
                 board.pending.appendleft(number)
                 raise
 

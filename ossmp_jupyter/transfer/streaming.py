@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
+from typing import Any
 
 from ossmp_jupyter.errors import NoSuchUpload
 from ossmp_jupyter.oss.checksum import crc64
@@ -121,15 +123,16 @@ class StreamSteps(UploadCore):
         unfinished: set[int] = set()
         reader = asyncio.ensure_future(self._read(source, first, stored, fresh, unfinished))
 
-        async def worker() -> None:
-            while True:
+        async def worker(failed: list[BaseException]) -> None:
+            while not failed:  # what one of them has failed with ends all of them
                 item = back.popleft() if back else await fresh.get()
                 if item is None:
                     fresh.put_nowait(None)  # for the other workers
                     return
                 try:
                     await self._send_body(item[0], PartBody(_Buffer(item[1]), 0, len(item[1])))
-                except asyncio.CancelledError:
+                except BaseException as error:
+                    failed.append(error)
                     back.appendleft(item)
                     raise
                 unfinished.discard(item[0])
@@ -137,11 +140,12 @@ class StreamSteps(UploadCore):
         async def watch() -> None:
             await asyncio.shield(reader)
 
+        def work() -> list[Coroutine[Any, Any, None]]:
+            failed: list[BaseException] = []
+            return [watch(), *(worker(failed) for _ in range(self.request.parallel))]
+
         try:
-            await self._run_behind_gate(
-                lambda: bool(unfinished) or not reader.done(),
-                lambda: [watch(), *(worker() for _ in range(self.request.parallel))],
-            )
+            await self._run_behind_gate(lambda: bool(unfinished) or not reader.done(), work)
             reader.result()
         finally:
             reader.cancel()

@@ -36,6 +36,7 @@ from ossmp_jupyter.errors import (
     UploadInUse,
 )
 from ossmp_jupyter.transfer.plan import Plan
+from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.retry import RetryPolicy
 from ossmp_jupyter.units import MIB
 from tests.faults.auditor import audit, check_sentence, open_uploads
@@ -740,9 +741,8 @@ def test_a_refused_part_is_not_sent_once_more_by_another_worker(run: Run, stream
         rest = task._steps._rest
         send, moment, asked = rest.upload_part, asyncio.Event(), []
 
-        async def upload_part(
-            bucket: str, key: str, upload_id: str, number: int, *rest: Any, **more: Any
-        ) -> Any:
+        async def upload_part(*where: Any, **how: Any) -> Any:
+            number = where[3]
             asked.append(number)
             if number == 1:
                 await moment.wait()
@@ -757,5 +757,33 @@ def test_a_refused_part_is_not_sent_once_more_by_another_worker(run: Run, stream
         with pytest.raises(AccessDenied):
             await task.run()
         assert asked.count(1) == 1
+
+    _go(run, body)
+
+
+@pytest.mark.parametrize("stream", ["", "plain"])
+def test_a_part_refused_at_the_moment_of_a_pause_is_sent_after_it(run: Run, stream: str) -> None:
+    async def body(run: Run) -> None:
+        run.write(content(run.name, 3 * PART))
+        run.stream, run.in_memory = stream, bool(stream)
+        task = run.task(parallel=2)
+        rest = task._steps._rest
+        send, asked = rest.upload_part, []
+
+        async def upload_part(*where: Any, **how: Any) -> Any:
+            asked.append(where[3])
+            if asked.count(2) == 1 and where[3] == 2:
+                task.pause()
+                raise AccessDenied("refused", code="AccessDenied", status=403)
+            return await send(*where, **how)
+
+        rest.upload_part = upload_part  # type: ignore[method-assign]
+        life = asyncio.ensure_future(task.run())
+        while task.state is not State.PAUSED:
+            await asyncio.sleep(0.001)
+        task.resume()
+        assert (await life).verified
+        assert asked.count(2) == 2
+        assert await run.object() == run.data and not open_uploads(run)
 
     _go(run, body)
