@@ -16,7 +16,10 @@ import papermill
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-__all__ = ["own_sockets", "run_notebook", "run_papermill"]
+__all__ = ["OUTPUT_SECONDS", "own_sockets", "run_notebook", "run_papermill"]
+
+OUTPUT_SECONDS = 30
+"""How long outputs, on a channel of their own, may come after the reply; nbclient loses what takes 4 s."""
 
 
 @contextlib.contextmanager
@@ -30,8 +33,8 @@ def run_notebook(notebook: Any, folder: object, *, timeout: int = 50, **traits: 
     """Execute a notebook in ``folder`` by nbclient."""
     with own_sockets() as sockets:
         NotebookClient(
-            notebook, timeout=timeout, resources={"metadata": {"path": str(folder)}},
-            config=Config(KernelManager=sockets), **traits,
+            notebook, timeout=timeout, iopub_timeout=OUTPUT_SECONDS,
+            resources={"metadata": {"path": str(folder)}}, config=Config(KernelManager=sockets), **traits,
         ).execute()  # fmt: skip
 
 
@@ -40,5 +43,5 @@ def run_papermill(source: object, target: object, folder: object) -> None:
     with own_sockets() as sockets:
         papermill.execute_notebook(
             source, target, cwd=str(folder), progress_bar=False, kernel_name="python3",
-            config=Config(KernelManager=sockets),
+            iopub_timeout=OUTPUT_SECONDS, config=Config(KernelManager=sockets),
         )  # fmt: skip

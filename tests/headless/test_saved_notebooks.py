@@ -18,7 +18,7 @@ from nbconvert import HTMLExporter, MarkdownExporter
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.notebook.verifying import receipts_of_notebook
 from tests.browser.lab import notebook_json
-from tests.kernels import own_sockets, run_notebook, run_papermill
+from tests.kernels import OUTPUT_SECONDS, own_sockets, run_notebook, run_papermill
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 FINAL_LINE = r"quickstart/measurements\.bin.*192\.0 MiB.* in .*/s"
@@ -125,11 +125,13 @@ def test_papermill_stops_at_a_failed_upload(failing: Path) -> None:
     keeps_the_final_state(done)
 
 
+@pytest.mark.timeout(220)
 def test_nbconvert_stops_at_a_failed_upload(failing: Path) -> None:
     done = failing.with_name("out.ipynb")
 
     def convert(*more: str) -> subprocess.CompletedProcess[str]:
         command = ["-m", "nbconvert", "--execute", "--to", "notebook", "--output", done.name, *more]
+        command.append(f"--ExecutePreprocessor.iopub_timeout={OUTPUT_SECONDS}")
         with own_sockets() as sockets:
             command += [f"--KernelManager.{name}={value}" for name, value in sockets.items()]
             return subprocess.run(

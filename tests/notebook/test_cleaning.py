@@ -79,7 +79,7 @@ def test_live_uploads_and_those_of_other_processes_are_left_alone(
     connected: Shell, oss: LocalOSS, folder: Path
 ) -> None:
     (folder / "a.bin").write_bytes(bytes(3_000_000))
-    oss.set_bandwidth("1MB/s")
+    oss.set_bandwidth("300kB/s")  # seconds to go when somebody looks, on slow machines, too
     connected.run("h = %oss_upload a.bin live.bin -b --ui none")
     handle = manager.uploads()[-1]
     while not handle.progress.parts_in_flight:
@@ -93,12 +93,13 @@ def test_live_uploads_and_those_of_other_processes_are_left_alone(
     assert handle.wait(20).verified
 
 
+@pytest.mark.timeout(180)
 def test_pages_of_uploads(connected: Shell, oss: LocalOSS) -> None:
     async def many(client: object) -> None:
         for number in range(1, 1101):
             await client.init_multipart_upload(f"many/{number:04}")  # type: ignore[attr-defined]
 
-    manager.call(many).result(60)
+    manager.call(many).result(120)
     connected.run("%oss_uploads --ui text")
     assert (
         "1100 unfinished uploads: the first 1000 are shown; --prefix P narrows the list" in connected.text()

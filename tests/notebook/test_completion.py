@@ -35,6 +35,14 @@ class Tab:
         start, end = reply["cursor_start"], reply["cursor_end"]
         return [code[:start] + match + code[end:] for match in reply["matches"]]
 
+    def comes_to(self, typed: str, wanted: list[str]) -> list[str]:
+        """Press Tab again while offers are missing, as a user would: a server that is late is left out."""
+        for _ in range(10):
+            if not set(found := self(typed)) < set(wanted):
+                break
+            time.sleep(0.3)
+        return found
+
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
@@ -57,7 +65,11 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.mark.parametrize("mode", JEDI, ids=["jedi", "no jedi"])
 def test_what_stands_in_the_line_afterwards(tab: Tab, mode: str) -> None:
     assert tab.kernel.run(mode)["status"] == "ok"
-    wrong = {line: (found, expected) for line, expected in TABLE.items() if (found := tab(line)) != expected}
+    wrong = {
+        line: (found, expected)
+        for line, expected in TABLE.items()
+        if (found := tab.comes_to(line, expected)) != expected
+    }
     assert wrong == {}
 
 
@@ -143,7 +155,7 @@ def test_the_home_folder(tab: Tab) -> None:
 
 def test_uploads_that_run_and_that_are_unfinished(tab: Tab) -> None:
     """By what each magic can do; also those that an earlier kernel left."""
-    tab.oss.set_bandwidth("100KB/s")
+    tab.oss.set_faults([{"operation": "UploadPart", "kind": "stall", "times": None}])  # they run on and on
     kernel = tab.kernel
     done = kernel.run(
         "a = %oss_upload 'my data.bin' slow -b -q\n"
@@ -178,7 +190,7 @@ def test_uploads_that_run_and_that_are_unfinished(tab: Tab) -> None:
         other = next(text for text in streams if text.startswith("begun")).split()[1]
         assert f"%oss_parts {other}" in tab("%oss_parts |")  # the bucket was listed a moment ago
     finally:
-        tab.oss.set_bandwidth(None)
+        tab.oss.set_faults([])
         kernel.run(f"%oss_abort {running}\n%oss_abort {upload_id}\n%oss_abort {{other}}")
 
 
@@ -203,7 +215,8 @@ def test_a_server_that_does_not_answer_holds_nobody_up_and_nothing_is_printed(ta
         assert tab(U + "oss://|") == [U + "oss://demo/"]  # what is known without asking
         assert time.monotonic() - began < 8, f"Tab waited for {rule['kind']}"
     tab.oss.set_faults([])
-    assert tab("%oss_head year/2|") == ["%oss_head year/2026/"]
+    back = ["%oss_head year/2026/"]
+    assert tab.comes_to("%oss_head year/2|", back) == back
     tab.kernel.listen()
     loud = [s for s in tab.kernel.said[before:] if s["msg_type"] in ("stream", "error", "display_data")]
     assert loud == []

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
@@ -17,6 +18,8 @@ from ossmp_jupyter.oss.checksum import crc64
 from tests.notebook.test_kernel import oss
 
 __all__ = ["oss"]
+
+pytestmark = pytest.mark.timeout(120)
 
 MB = 1 << 20
 PARTS = 32
@@ -87,10 +90,15 @@ def until_stored(oss: LocalOSS, process: subprocess.Popen[str], parts: int) -> N
 
 
 def at_rest(oss: LocalOSS) -> set[int]:
-    """What is stored once the server has dealt with all that was sent."""
-    end = time.monotonic() + 20
-    while not all("seconds" in entry for entry in oss.journal()):
-        assert time.monotonic() < end
+    """What is stored once the server has dealt with all that was sent.
+
+    It may not even have read the head of a request whose client is dead, so its journal is not enough; but
+    it lets go of a connection only when there is nothing more to be read from it.
+    """
+    oss.journal()  # who connected before has been let in when this is answered
+    server, end = psutil.Process(oss.pid), time.monotonic() + 30
+    while any(one.status != psutil.CONN_LISTEN for one in server.net_connections(kind="tcp")):
+        assert time.monotonic() < end, "the server still reads"
         time.sleep(0.02)
     return stored(oss)
 
@@ -134,7 +142,7 @@ def test_a_wait_for_credentials_is_not_silent(oss: LocalOSS, folder: Path, how: 
 
 @pytest.mark.parametrize("how", PROGRAMS)
 def test_ctrl_c_and_the_same_program_again(oss: LocalOSS, folder: Path, how: str) -> None:
-    oss.set_bandwidth("2MB/s")
+    oss.set_bandwidth("1MB/s")
     process = start(oss, folder, PROGRAMS[how])
     until_stored(oss, process, 4)
     pressed = time.monotonic()
@@ -142,7 +150,7 @@ def test_ctrl_c_and_the_same_program_again(oss: LocalOSS, folder: Path, how: str
     first, err = process.communicate(timeout=30)
     assert "KeyboardInterrupt" in err
     if how != "thread":  # whether Python waits for a thread of the user's own depends on its version
-        assert time.monotonic() - pressed < 2.0
+        assert time.monotonic() - pressed < 3.0  # the prompt's second, and one each for two slow processes
         assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
         assert err.count("Traceback (most recent call last)") <= 2, err  # asyncio.run shows its cause, too
         assert process.returncode == -signal.SIGINT  # as of every program that SIGINT has ended
@@ -179,7 +187,7 @@ def test_ctrl_c_while_the_server_is_silent(oss: LocalOSS, folder: Path, operatio
     pressed = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert time.monotonic() - pressed < 2.5  # 1.5 s for the answer, the rest for slow machines
+    assert time.monotonic() - pressed < 4.5  # 1.5 s for the answer, the rest for slow machines
     assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
     oss.set_faults([])
     out, err = start(oss, folder, PROGRAMS["client"]).communicate(timeout=30)

@@ -24,6 +24,7 @@ from tests.notebook.test_text import Running
 __all__ = ["oss"]
 
 MB = 1 << 20
+PROMPT = 3.0  # seconds: one is promised, and two processes and a terminal may stand still for as long
 FIGURES = r"\d+\.\d (MiB|KiB)/s"
 
 
@@ -94,11 +95,11 @@ def test_bars_ctrl_c_and_going_on(oss: LocalOSS, folder: Path, columns: int) -> 
         pressed = time.monotonic()
         terminal.process.sendintr()
         said = terminal.prompt()
-        assert time.monotonic() - pressed < 2.0
+        assert time.monotonic() - pressed < PROMPT
         assert re.search(r"paused big\.bin → oss://demo/big\.bin \(\w+\): .*%oss_resume u1", said)
         assert "Traceback" not in said
 
-        oss.set_bandwidth("8MB/s")
+        oss.set_bandwidth("4MB/s")  # seconds in which something is drawn, also where a process stands still
         said = terminal.run("%oss_resume u1")
         drawn = [line for line in said.split("\r") if "|" in line]
         assert drawn and {disp_len(line.rstrip("\n")) for line in drawn} == {columns - 1}
@@ -106,6 +107,7 @@ def test_bars_ctrl_c_and_going_on(oss: LocalOSS, folder: Path, columns: int) -> 
         (receipt,) = filter(None, screen(said, columns))
         assert re.match(r"oss://demo/big\.bin  8\.0 MiB .* verified, ETag \w+-32, ", receipt)
 
+        oss.set_bandwidth("8MB/s")
         said = terminal.run("%oss_upload big.bin second-big-file.bin two/ --part-size 256KiB")
         first, second, total = filter(None, screen(said, columns))
         assert first.startswith("oss://demo/two/big.bin") and second.startswith("oss://demo/two/second-big")
@@ -124,13 +126,14 @@ def test_ctrl_c_in_an_await(oss: LocalOSS, folder: Path) -> None:
         oss.set_bandwidth("2MB/s")
         cell = "r = await upload('big.bin', 'oss://demo/big.bin', part_size='256KiB')"
         terminal.send(cell)
-        end = time.monotonic() + 20
-        while not sum(len(one["parts"]) for one in oss.snapshot()["uploads"]) and time.monotonic() < end:
+        end = time.monotonic() + 30
+        while not sum(len(one["parts"]) for one in oss.snapshot()["uploads"]):
+            assert time.monotonic() < end, "no parts arrive"
             time.sleep(0.05)
         pressed = time.monotonic()
         terminal.process.sendintr()
         said = terminal.prompt()
-        assert time.monotonic() - pressed < 2.0
+        assert time.monotonic() - pressed < PROMPT
         assert re.search(r"paused big\.bin → oss://demo/big\.bin \(\w+\): .*%oss_resume u1", said), said
         assert "paused" in terminal.run("uploads()[0].state")
         oss.set_bandwidth(None)
@@ -183,7 +186,7 @@ def test_every_line_fits(
 def test_nothing_is_drawn_twice_and_nothing_is_left(
     width: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = threading.enumerate()
+    before = set(threading.enumerate())
     drawing, upload = bars.TextBars(), Running()
     for _ in range(3):
         drawing.update(upload.at(10))
@@ -191,4 +194,4 @@ def test_nothing_is_drawn_twice_and_nothing_is_left(
     assert drawn.count("a.bin  10 % |") == 1
     drawing.close()
     assert capsys.readouterr().out.strip("\r ") == ""
-    assert threading.enumerate() == before
+    assert set(threading.enumerate()) <= before  # those of earlier tests may end meanwhile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures as cf
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ class Running:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(text.time, "monotonic", lambda: now[0])
+    # not the clock of every thread in this process
+    monkeypatch.setattr(text, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -16,6 +16,8 @@ from tests.notebook.test_kernel import Kernel, confirmed, kernel, oss, uploading
 
 __all__ = ["kernel", "oss"]
 
+pytestmark = pytest.mark.timeout(120)
+
 LOOK = """
 import gc, json, threading
 gc.collect()
@@ -58,6 +60,17 @@ def settled(kernel: Kernel, wanted: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def calm(kernel: Kernel) -> dict[str, Any]:
+    """What there is when nothing is ending any more."""
+    found = look(kernel)
+    for _ in range(10):
+        time.sleep(0.5)
+        before, found = found, look(kernel)
+        if found == before:
+            break
+    return found
+
+
 def complete(kernel: Kernel, code: str) -> list[str]:
     message = kernel.client.complete(code, len(code))
     while True:
@@ -72,7 +85,7 @@ def test_nothing_is_left(kernel: Kernel, oss: LocalOSS) -> None:
     # what other packages register at their first import is not ours to take away
     for cell in (LOAD, "%oss_upload big.bin first.bin\n%oss_uploads", UNLOAD):
         assert kernel.run(cell)["status"] == "ok"
-    before = look(kernel)
+    before = calm(kernel)
     assert not any("ossmp" in name or name.startswith("asyncio_") for name in before["threads"]), before
     assert not {"Engine", "OSSClient", "LocalHandle"} & set(before["objects"]), before
     assert before["magics"] == [] and "OssMagics" not in before["registry"] + before["configurables"]

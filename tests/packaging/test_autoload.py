@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_disk import without_roots_power
-from tests.kernels import own_sockets
+from tests.kernels import OUTPUT_SECONDS, own_sockets
 
 PROBE = (
     "print('has', 'oss_upload' in get_ipython().magics_manager.magics['line'],"
@@ -51,15 +51,17 @@ def kernel_says(home: dict[str, str], tmp_path: Path, python: str = sys.executab
     }  # fmt: skip
     (tmp_path / "probe.ipynb").write_text(json.dumps(notebook))
     command = [python, "-m", "nbconvert", "--execute", "--to", "notebook", "--stdout", "probe.ipynb"]
+    command.append(f"--ExecutePreprocessor.iopub_timeout={OUTPUT_SECONDS}")
     with own_sockets() as sockets:
         command += [f"--KernelManager.{name}={value}" for name, value in sockets.items()]
         done = subprocess.run(
-            command, cwd=tmp_path, env=home, capture_output=True, text=True, check=True, timeout=50
+            command, cwd=tmp_path, env=home, capture_output=True, text=True, check=True, timeout=100
         )
     (output,) = json.loads(done.stdout)["cells"][0]["outputs"]
     return "".join(output["text"]).strip()
 
 
+@pytest.mark.timeout(180)
 def test_enable_makes_new_kernels_load_the_magics(home: dict[str, str], tmp_path: Path) -> None:
     """And what the user's own configuration loads goes on being loaded."""
     (tmp_path / "theirs.py").write_text(THEIRS)
@@ -181,6 +183,7 @@ def test_sys_prefix_is_the_default_in_a_virtual_environment() -> None:
     assert _autoload.config_path(user=False) == Path(sys.prefix, "etc/ipython/ipython_kernel_config.json")
 
 
+@pytest.mark.timeout(180)
 def test_an_environment_wide_fragment_reaches_its_kernels(home: dict[str, str], tmp_path: Path) -> None:
     """`--sys-prefix` in a real second environment, which sees this one's packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True, timeout=50)
