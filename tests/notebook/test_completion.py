@@ -14,6 +14,8 @@ from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.config_files import profile_names
 from tests.notebook.test_kernel import Kernel, new_kernel
 
+pytestmark = pytest.mark.timeout(150)
+
 JEDI = ("%config Completer.use_jedi = True", "%config Completer.use_jedi = False")
 FILES = ("data.bin", "my data.bin", "it's.bin", "cost$5.bin", "br{a}.bin", 'q"q.bin', "-dash.bin", "cert.pem")
 
@@ -30,7 +32,7 @@ class Tab:
         """Press Tab at the ``|`` of the line (or cell); the lines that choosing each offer would make."""
         line, _, after = typed.partition("|")
         code = line + after
-        reply = self.kernel.client.complete(code, len(line), reply=True, timeout=20)["content"]
+        reply = self.kernel.client.complete(code, len(line), reply=True, timeout=60)["content"]
         assert reply["status"] == "ok"
         start, end = reply["cursor_start"], reply["cursor_end"]
         return [code[:start] + match + code[end:] for match in reply["matches"]]
