@@ -193,17 +193,17 @@ class HostileServer:
 
 
 class Peak:
-    """How much more memory this process took since the beginning, at its highest, in bytes."""
+    """How much more memory a process, or this one, took since the beginning, at its highest, in bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int | None = None) -> None:
+        self._folder = Path("/proc") / str(pid or "self")
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+            (self._folder / "clear_refs").write_text("5")  # forget the highest so far
         self._before = self._highest()
 
-    @staticmethod
-    def _highest() -> int:
+    def _highest(self) -> int:
         with contextlib.suppress(OSError):
-            status = Path("/proc/self/status").read_text()
+            status = (self._folder / "status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0]) * 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -35,6 +35,7 @@ from ossmp_jupyter.errors import (
     UploadAborted,
     UploadInUse,
 )
+from ossmp_jupyter.oss.messages import InitiateResult
 from ossmp_jupyter.transfer.plan import Plan
 from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.retry import RetryPolicy
@@ -384,9 +385,10 @@ def test_13_journal_that_claims_too_much(run: Run) -> None:
 def test_13_two_writers(run: Run) -> None:
     async def body(run: Run) -> None:
         run.write(content(run.name, 8 * PART))
-        run.world.oss.set_bandwidth("4MB/s")
+        run.world.oss.set_bandwidth("500KB/s")  # until the second has ended
         first = asyncio.ensure_future(run.upload())
-        await asyncio.sleep(0.05)
+        while not first.done() and not open_uploads(run):
+            await asyncio.sleep(0.005)
         second = await run.upload()
         run.world.oss.set_bandwidth(None)
         assert isinstance(second.error, UploadInUse), second
@@ -456,7 +458,7 @@ def test_16_complete_lost_refused_or_late(run: Run, fault: dict[str, Any], befor
         if before is not None:
             await run.put_before(before)
         run.write(content(run.name, 3 * PART))
-        run.timeout = 0.3
+        run.timeout = 1.0 if fault["kind"] == "stall" else 10.0
         run.world.oss.set_faults([{**fault, "operation": "CompleteMultipartUpload"}])
         told = await run.upload()
         run.world.quiet()
@@ -502,7 +504,7 @@ def test_18_a_rival_publishes_in_between(run: Run, when: str) -> None:
                 done = True
                 asyncio.run_coroutine_threadsafe(
                     run.world.rest().put_object(run.world.bucket, run.key, rival), loop
-                ).result(5)
+                ).result(20)
 
         loop = asyncio.get_running_loop()
         if when == "before-complete":
@@ -517,7 +519,7 @@ def test_18_a_rival_publishes_in_between(run: Run, when: str) -> None:
                 await asyncio.sleep(0.001)
             await run.world.rest().put_object(run.world.bucket, run.key, rival)
 
-        run.timeout = 1.0
+        run.timeout = 4.0  # the rival needs less
         run.world.oss.set_faults([{"kind": "stall", "operation": "CompleteMultipartUpload"}])
         told = await run.upload(overtake)
         run.world.quiet()
@@ -540,7 +542,7 @@ def test_18_forbid_overwrite_and_a_rival(run: Run) -> None:
                 done = True
                 asyncio.run_coroutine_threadsafe(
                     run.world.rest().put_object(run.world.bucket, run.key, rival), loop
-                ).result(5)
+                ).result(20)
 
         told = await run.upload(hook=publish, parallel=1, forbid_overwrite=True)
         assert isinstance(told.error, AlreadyExists), told
@@ -709,14 +711,21 @@ def test_rivals_of_an_initiate_without_answer(run: Run) -> None:
 
 
 def test_more_suspects_than_lost_answers(run: Run) -> None:
-    """A rival has begun the same key in the same second and holds nothing yet: none is touched."""
+    """A rival begins the same key just after us and holds nothing yet: none is touched."""
 
     async def body(run: Run) -> None:
         rest, bucket = run.world.rest(), run.world.bucket
         run.write(content(run.name, 3 * PART))
-        rival = await rest.init_multipart_upload(bucket, run.key)
+        loop, rivals = asyncio.get_running_loop(), list[InitiateResult]()
+
+        def begin(offset: int) -> None:
+            if not rivals:
+                call = asyncio.run_coroutine_threadsafe(rest.init_multipart_upload(bucket, run.key), loop)
+                rivals.append(call.result(20))
+
         run.world.oss.set_faults([{"kind": "apply_no_answer", "operation": "InitiateMultipartUpload"}])
-        told = await run.upload()
+        told = await run.upload(hook=begin, parallel=1)
+        (rival,) = rivals
         run.world.quiet()
         assert told.done and await run.object() == run.data
         left = {upload["upload_id"] for upload in open_uploads(run)}

@@ -35,7 +35,7 @@ def serve() -> Generator[Callable[[Answer], HostileServer]]:
         server.close()
 
 
-def _upload(port: int, file: Path, *, timeout: float = 1.0) -> OssmpError:
+def _upload(port: int, file: Path, *, timeout: float = 5.0) -> OssmpError:
     async def go() -> OssmpError:
         connection = connect(
             endpoint=f"http://127.0.0.1:{port}", region="cn-hangzhou", bucket="demo",
@@ -67,7 +67,7 @@ def file(tmp_path: Path) -> Path:
 def test_hostile_answer(serve: Callable[[Answer], HostileServer], file: Path, name: str) -> None:
     server = serve(ANSWERS[name])
     peak = Peak()
-    timeout = 0.3 if name == "endless-interim-answers" else 1.0
+    timeout = 0.3 if name == "endless-interim-answers" else 5.0
     error = _upload(server.port, file, timeout=timeout)
     assert peak.grown() < _MEMORY, "an answer must not fill the memory"
     check_sentence(error)

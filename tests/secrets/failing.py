@@ -130,8 +130,14 @@ def broken_stream(world: World) -> object:
 def interrupted(world: World) -> object:
     """The stop button while a request is under way: the frames below are httpx's own."""
     world.oss.set_faults([{"kind": "stall", "seconds": 5}])
-    stop = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
-    stop.start()
+
+    def press() -> None:
+        end = time.monotonic() + 20
+        while not world.oss.journal() and time.monotonic() < end:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=press).start()
     return client_of(world, lambda client: client.put("k", b"x" * 1000))
 
 

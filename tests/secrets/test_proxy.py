@@ -82,10 +82,11 @@ def test_no_password(world: World, proxy: Proxy, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_proxy_that_is_not_there(world: World, proxy: Proxy, scheme: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    take(world, f"me:{world.password}@127.0.0.1:{port}")
-    error = refused(world, scheme)
+    with socket.socket() as taken:  # bound and never listening: refused, and nobody else can have it
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        take(world, f"me:{world.password}@127.0.0.1:{port}")
+        error = refused(world, scheme)
     assert f"the proxy http://127.0.0.1:{port} cannot be reached" in str(error)
     assert f"check {scheme.upper()}_PROXY and NO_PROXY" in str(error)
 

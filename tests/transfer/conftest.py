@@ -41,7 +41,7 @@ def oss(server: LocalOSS) -> Iterator[Bucket]:
     yield Bucket(server, name, connection)
     server.set_faults([])
     server.set_bandwidth(None)
-    manager.stop_engine()
+    manager.stop_engine(20)  # what is cut off half-way would meet the next test
     manager.set_default_connection(None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,16 @@ class Bucket:
             if one["bucket"] == self.name and operation in ("*", one["operation"])
         ]
 
+    def ended(self, operation: str) -> list[dict[str, Any]]:
+        """The same, when the server has noted of each how it ended: it does so after its answer has left."""
+        until(
+            lambda: all("seconds" in one for one in self.requests(operation)), f"each {operation} has ended"
+        )
+        return self.requests(operation)
+
     def parts_sent(self) -> list[int]:
         """Numbers of the parts that were stored, in order of arrival."""
-        return [one["part_number"] for one in self.requests("UploadPart") if one["status"] == 200]
+        return [one["part_number"] for one in self.ended("UploadPart") if one["status"] == 200]
 
     def is_untouched(self) -> bool:
         return not self.uploads() and not self.keys()
@@ -94,6 +101,15 @@ def make_file(folder: Path, size: int = 5 * PART + 17, name: str = "data.bin") -
     path = folder / name
     path.write_bytes(os.urandom(size))
     return path
+
+
+def open_files() -> list[str]:
+    """What this process has open, where the machine tells; other threads open and close files meanwhile."""
+    names = []
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            names.append(os.readlink(descriptor))
+    return names
 
 
 def state_files() -> list[str]:

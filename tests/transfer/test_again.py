@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ def test_other_bytes_of_the_same_length_are_not_taken_for_the_live_ones(oss: Buc
     with refused(oss):
         first = oss.start(one)
         in_the_middle(oss, first)
-        second = oss.start(two)
-        assert second is not first
+    second = oss.start(two)  # none of its own parts is refused; the first waits to send its one again
+    assert second is not first
     result = second.wait(30)
     assert oss.get() == two
     assert result.crc64 == crc64(two)
@@ -85,7 +85,7 @@ def test_equal_bytes_elsewhere_in_memory_go_on_with_what_was_sent(oss: Bucket) -
     with refused(oss):
         first = oss.start(data)
         in_the_middle(oss, first)
-        second = oss.start(bytearray(data))
+    second = oss.start(bytearray(data))
     result = second.wait(30)
     assert (result.parts_kept, result.parts_sent, oss.get()) == (3, 1, data)
 
@@ -100,8 +100,8 @@ def test_another_iterator_is_not_taken_for_the_live_one(oss: Bucket) -> None:
     with refused(oss):
         first = oss.start(chunks(one))
         in_the_middle(oss, first)
-        second = oss.start(chunks(two))
-        assert second is not first
+    second = oss.start(chunks(two))
+    assert second is not first
     assert second.wait(30).verified
     assert oss.get() == two
 
@@ -136,9 +136,9 @@ def test_an_edit_while_it_runs_takes_over_what_is_still_true(oss: Bucket, file: 
     with refused(oss):
         first = oss.start(file)
         in_the_middle(oss, first)
-        edit(file, 4 * PART + 5)
-        second = oss.start(file)
-        assert second is not first
+    edit(file, 4 * PART + 5)
+    second = oss.start(file)
+    assert second is not first
     result = second.wait(30)
     assert (result.parts_kept, result.parts_sent) == (4, 2)
     assert oss.get() == file.read_bytes()
@@ -147,10 +147,14 @@ def test_an_edit_while_it_runs_takes_over_what_is_still_true(oss: Bucket, file: 
 
 def test_an_edit_before_the_upload_has_begun(oss: Bucket, file: Path) -> None:
     """The engine is busy: the first upload has not made a step when the second call comes."""
-    manager.engine().loop.call_soon_threadsafe(time.sleep, 0.3)
+    go_on = threading.Event()
+    manager.engine().loop.call_soon_threadsafe(go_on.wait, 20)
     oss.start(file)
     edit(file, 5)
+    soon = threading.Timer(0.2, go_on.set)  # the second call may wait for the engine
+    soon.start()
     assert oss.start(file).wait(30).verified
+    soon.join()
     assert oss.get() == file.read_bytes()
     assert oss.uploads() == []
 

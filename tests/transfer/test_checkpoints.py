@@ -13,7 +13,7 @@ from ossmp_jupyter.errors import InputError, OssmpError, UploadAborted
 from ossmp_jupyter.transfer import manager
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.journal import Journal
-from tests.transfer.support import PART, Bucket, in_the_middle, make_file, refused, state_files
+from tests.transfer.support import PART, Bucket, in_the_middle, make_file, open_files, refused, state_files
 
 
 def left(oss: Bucket, source: object, **options: Any) -> Checkpoint:
@@ -118,13 +118,7 @@ def test_a_refused_checkpoint_closes_the_source(oss: Bucket, file: Path, tmp_pat
     for _ in range(3):
         with pytest.raises(InputError):
             oss.start(file, checkpoint=tmp_path / "c.json")
-    if os.path.isdir("/proc/self/fd"):
-        opened = [
-            os.readlink(f"/proc/self/fd/{fd}")
-            for fd in os.listdir("/proc/self/fd")
-            if os.path.lexists(f"/proc/self/fd/{fd}")
-        ]
-        assert str(file) not in opened
+    assert str(file) not in open_files()
 
 
 # ---------------------------------------------------------------- a checkpoint of something else
@@ -223,11 +217,12 @@ def test_it_can_be_used_after_an_error(oss: Bucket, file: Path) -> None:
             }
         ]
     )
-    handle = oss.start(file, checkpoint=False)
+    # one at a time: what is in flight when a part is refused is cut off
+    handle = oss.start(file, checkpoint=False, parallel=1)
     with pytest.raises(OssmpError) as caught:
         handle.wait(30)
     assert handle.error is caught.value
     oss.server.set_faults([])
     result = oss.start(file, checkpoint=handle.checkpoint).wait(30)
-    assert result.verified and result.parts_kept >= 1
+    assert result.verified and result.parts_kept == 3
     assert oss.uploads() == []

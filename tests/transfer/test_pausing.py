@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from ossmp_jupyter.errors import UploadAborted
-from ossmp_jupyter.transfer import core, manager, resume
+from ossmp_jupyter.transfer import core, frame, manager, resume
 from ossmp_jupyter.transfer.handle import Upload
 from ossmp_jupyter.transfer.progress import State
 from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_file, until
@@ -19,6 +19,13 @@ from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_fi
 @pytest.fixture(autouse=True)
 def short_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "LAST_WORD", 0.5)
+
+
+@pytest.fixture
+def long_last_word(short_last_word: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For answers that come in time, on however slow a machine."""
+    for module in (core, frame):
+        monkeypatch.setattr(module, "LAST_WORD", 20.0)
 
 
 def paused_in(handle: Upload, state: State) -> None:
@@ -40,29 +47,30 @@ def test_while_the_file_is_compared(oss: Bucket, file: Path, monkeypatch: pytest
         first = oss.start(file)
         in_the_middle(oss, first)
         first.release()
-    reads, read = [], resume.crc64_of_range
+    reads, go_on, read = [], threading.Event(), resume.crc64_of_range
 
     def slow(*what: object) -> int:
         reads.append(what)
-        time.sleep(0.1)
+        go_on.wait(20)
         return read(*what)  # type: ignore[arg-type]
 
     monkeypatch.setattr(resume, "crc64_of_range", slow)
     monkeypatch.setattr(resume, "_HASHERS", 1)
     handle = oss.start(file)
+    until(lambda: bool(reads), "the file is being read")
     paused_in(handle, State.HASHING)
+    go_on.set()
     time.sleep(0.3)
-    seen = len(reads)
-    time.sleep(0.3)
-    assert len(reads) == seen < 5, "the file is still being read"
+    assert len(reads) == 1, "the file is still being read"
     handle.resume()
     result = handle.wait(30)
     assert result.verified and result.parts_kept >= 5
 
 
+@pytest.mark.usefixtures("long_last_word")
 def test_before_the_upload_has_an_id(oss: Bucket, file: Path) -> None:
     """The answer comes when the pause has begun: it is not asked for again."""
-    oss.fault("InitiateMultipartUpload", "stall", seconds=0.3)
+    oss.fault("InitiateMultipartUpload", "stall", seconds=2)
     handle = oss.start(file)
     paused_in(handle, State.INITIATING)
     assert handle.upload_id is not None
@@ -71,12 +79,14 @@ def test_before_the_upload_has_an_id(oss: Bucket, file: Path) -> None:
     assert len(oss.requests("InitiateMultipartUpload")) == 1
 
 
+@pytest.mark.usefixtures("long_last_word")
 def test_a_complete_that_answers_in_time_ends_well(oss: Bucket, file: Path) -> None:
-    oss.fault("CompleteMultipartUpload", "stall", seconds=0.2)
+    oss.fault("CompleteMultipartUpload", "stall", seconds=2)
     handle = oss.start(file)
     until(lambda: handle.state is State.COMPLETING, "completing")
     handle.pause()
     assert handle.wait(30).verified
+    assert handle.pause_asked
 
 
 @pytest.mark.parametrize("then", ["resume", "abort"])
@@ -84,8 +94,8 @@ def test_a_complete_that_was_carried_out_unseen(oss: Bucket, file: Path, then: s
     """Cut off by the pause, and published all the same: whoever aborts is told that it is too late."""
     with held_up(oss, operation="CompleteMultipartUpload"):
         handle = oss.start(file)
+        until(lambda: oss.keys() == ["data.bin"], "published")
         paused_in(handle, State.COMPLETING)
-    assert oss.keys() == ["data.bin"]
     if then == "abort":
         assert handle.abort().result(30) is False
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures as cf
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from ossmp_jupyter.errors import UploadAborted
+from ossmp_jupyter.transfer import handle as handles
 from ossmp_jupyter.transfer.checkpoint import Checkpoint
 from ossmp_jupyter.transfer.progress import State, UploadResult
-from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_file, until
+from tests.transfer.support import PART, Bucket, held_up, in_the_middle, make_file, refused, until
 
 
 async def test_await_inside_a_running_loop(oss: Bucket, file: Path) -> None:
@@ -27,10 +29,19 @@ async def test_await_inside_a_running_loop(oss: Bucket, file: Path) -> None:
             await asyncio.sleep(0.001)
 
     ticking = asyncio.ensure_future(tick())
-    result = await oss.start(file)
+    with refused(oss):
+        handle = oss.start(file)
+        waiting = asyncio.ensure_future(_await(handle))
+        await asyncio.to_thread(in_the_middle, oss, handle)
+        before = ticks
+        await asyncio.sleep(0.3)
+        assert not waiting.done() and ticks > before + 3  # the loop is free meanwhile
+        handle.pause()
+        await asyncio.to_thread(until, lambda: handle.state is State.PAUSED, "paused")
+    handle.resume()
+    result = await waiting
     ticking.cancel()
-    assert result.verified
-    assert ticks > 3  # the loop was free meanwhile
+    assert result is handle.result and handle.wait(1).verified
 
 
 async def test_many_may_await_the_same_upload(oss: Bucket, file: Path) -> None:
@@ -57,15 +68,24 @@ async def _await(handle: object) -> object:
     return await handle  # type: ignore[misc]
 
 
-def test_the_stop_button_pauses_and_nothing_is_lost(oss: Bucket, file: Path) -> None:
+def test_the_stop_button_pauses_and_nothing_is_lost(
+    oss: Bucket, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+    monkeypatch.setattr(handles, "_service", lambda: contextlib.nullcontext(waits.set))
+
+    def press() -> None:
+        if waits.wait(20):
+            _thread.interrupt_main()
+
     with held_up(oss):
         handle = oss.start(file)
         in_the_middle(oss, handle)
-        timer = threading.Timer(0.2, _thread.interrupt_main)
-        timer.start()
+        pressing = threading.Thread(target=press)
+        pressing.start()
         with pytest.raises(KeyboardInterrupt):
             handle.wait(30)
-        timer.join()
+        pressing.join()
         until(lambda: handle.state is State.PAUSED, "paused")
         assert not handle.future.done()
     assert oss.start(file) is handle  # running the cell again goes on
@@ -91,8 +111,9 @@ def test_the_future_is_done_in_every_end(oss: Bucket, file: Path) -> None:
         in_the_middle(oss, aborted)
         aborted.abort()
         assert isinstance(aborted.future.exception(30), UploadAborted)
-    released = oss.start(make_file(file.parent, name="third"), key="third", part_size=PART)
-    released.release()
+        released = oss.start(make_file(file.parent, name="third"), key="third", part_size=PART)
+        in_the_middle(oss, released)
+        released.release()
     with pytest.raises((cf.CancelledError, UploadAborted)):
         released.future.result(30)
 
@@ -193,9 +214,9 @@ def test_what_was_published_before_is_told_as_done(oss: Bucket, file: Path) -> N
 
 def test_snapshots_of_a_whole_life(oss: Bucket, tmp_path: Path) -> None:
     path = make_file(tmp_path, 40 * PART)
-    oss.server.set_bandwidth("10MB/s")
+    oss.server.set_bandwidth("1MB/s")  # until it was seen to move
     handle = oss.start(path)
-    states, last = [], None
+    states, last, seen = [], None, False
     while not handle.future.done():
         now = handle.progress
         if last is not None:
@@ -204,12 +225,15 @@ def test_snapshots_of_a_whole_life(oss: Bucket, tmp_path: Path) -> None:
         assert 0 <= now.sent <= now.total
         if not states or states[-1] is not now.state:
             states.append(now.state)
+        if now.state is State.UPLOADING and now.sent and not seen:
+            seen = True
+            oss.server.set_bandwidth("10MB/s")
         last = now
         time.sleep(0.001)
     handle.wait(5)
     order = [State.QUEUED, State.INITIATING, State.UPLOADING, State.COMPLETING, State.VERIFYING, State.DONE]
     assert states == [state for state in order if state in states]
-    assert State.UPLOADING in states
+    assert State.UPLOADING in states and seen
     final = handle.progress
     assert (final.confirmed, final.parts_done, final.parts_in_flight, final.error) == (40 * PART, 40, 0, None)
     assert final.elapsed == handle.progress.elapsed  # stands still
