@@ -135,8 +135,13 @@ def held_up(bucket: Bucket, part: int = 2, operation: str = "UploadPart") -> Ite
 
 @contextmanager
 def refused(bucket: Bucket, part: int = 2) -> Iterator[None]:
-    """While the block runs, the server refuses one part: it is certainly not stored."""
-    rule = {"operation": "UploadPart", "kind": "error", "part_number": part, "retry_after": 60, "times": None}
+    """While the block runs, the server refuses one part: it is certainly not stored.
+
+    It is asked for once: a minute later again, and only by who was not paused meanwhile. What other answers
+    of the server than 503 say of Retry-After is not heeded.
+    """
+    rule = {"operation": "UploadPart", "kind": "error", "part_number": part, "times": None}
+    rule |= {"status": 503, "code": "ServiceUnavailable", "retry_after": 60}
     bucket.server.set_faults([rule])
     try:
         yield

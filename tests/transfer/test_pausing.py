@@ -106,7 +106,9 @@ def test_a_complete_that_was_carried_out_unseen(oss: Bucket, file: Path, then: s
 
 
 def test_a_complete_that_was_not_carried_out_can_be_aborted(oss: Bucket, file: Path) -> None:
-    oss.fault("CompleteMultipartUpload", "error", status=503, retry_after=60, times=None)
+    oss.fault(
+        "CompleteMultipartUpload", "error", status=503, code="ServiceUnavailable", retry_after=60, times=None
+    )
     handle = oss.start(file)
     paused_in(handle, State.COMPLETING)
     assert handle.abort().result(30) is True

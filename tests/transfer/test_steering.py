@@ -193,12 +193,14 @@ def test_abort_while_an_earlier_run_is_looked_at(oss: Bucket, file: Path) -> Non
 
 
 def test_abort_while_it_is_looked_whether_an_earlier_run_was_completed(oss: Bucket, file: Path) -> None:
-    oss.fault("CompleteMultipartUpload", "error", status=503, retry_after=30, times=None)
+    oss.fault(
+        "CompleteMultipartUpload", "error", status=503, code="ServiceUnavailable", retry_after=30, times=None
+    )
     first = oss.start(file)
     until(lambda: bool(oss.requests("CompleteMultipartUpload")), "Complete refused")
     first.release()
     oss.server.journal(clear=True)
-    oss.fault("HeadObject", "error", status=503, retry_after=30, times=None)
+    oss.fault("HeadObject", "error", status=503, code="ServiceUnavailable", retry_after=30, times=None)
     handle = oss.start(file)
     until(lambda: bool(oss.requests("HeadObject")), "asked")
     assert handle.state is State.HASHING
