@@ -24,7 +24,7 @@ PHASES: dict[str, tuple[str, dict[str, Any]]] = {
     "uploading": ("uploading", {"operation": "UploadPart", "kind": "stall", "part_number": 9, "byte": 1000}),
     "retrying": (
         "uploading",
-        {"operation": "UploadPart", "kind": "error", "part_number": 9, "retry_after": 60},
+        {"operation": "UploadPart", "kind": "error", "part_number": 9, "status": 503, "retry_after": 60},
     ),
     "credentials": ("waiting_for_credentials", {"operation": "UploadPart", "part_number": 9, **EXPIRED}),
     "initiating": ("initiating", {"operation": "InitiateMultipartUpload", "kind": "stall"}),
