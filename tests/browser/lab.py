@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ from typing import Any, TypeVar
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, sync_playwright
 
-__all__ = ["APPS", "Browser", "JupyterServer", "NotebookPage", "chromium_path", "notebook_json"]
+__all__ = ["APPS", "Browser", "JupyterServer", "NotebookPage", "chromium_path", "free_port", "notebook_json"]
 
 APPS = {"lab": "/lab/tree/{}?reset&token={}", "notebook": "/notebooks/{}?token={}"}
 
@@ -54,6 +55,8 @@ _CHROMIUM_ARGUMENTS = (
 _SETTINGS = {
     # all cells in the DOM, no virtual scrolling
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    # a kernel that is slow to answer is waited for
+    "@jupyterlab/completer-extension/manager": {"providerTimeout": 20_000},
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 _CURRENT = "window.jupyterapp.shell.currentWidget"
@@ -84,6 +87,14 @@ def notebook_json(cells: Sequence[str], kernel: str = "python3") -> dict[str, An
         "nbformat": 4,
         "nbformat_minor": 5,
     }
+
+
+def free_port() -> int:
+    """A port that is free now; until a server has it, somebody else may take it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class JupyterServer:
@@ -118,13 +129,24 @@ class JupyterServer:
             path.write_text(json.dumps(values))
         if self._python != sys.executable:
             self._offer_this_environment()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        # kernels talk over sockets in it (see tests/kernels.py); their paths have to be short
+        self._runtime = tempfile.mkdtemp(prefix="jupyter-")
+        try:
+            for _ in range(5):
+                self._start(free_port())
+                if self._is_ready(90):
+                    return self
+        except BaseException:
+            self.__exit__()
+            raise
+        raise RuntimeError(f"the Jupyter server ended: {self.log()[-3000:]}")
+
+    def _start(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         command = [
             *(self._python, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
             "--ServerApp.port_retries=0",
+            "--KernelManager.transport=ipc",
             f"--ServerApp.root_dir={self.notebooks}",
             "--LabApp.expose_app_in_browser=True",
             "--JupyterNotebookApp.expose_app_in_browser=True",
@@ -142,12 +164,6 @@ class JupyterServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
-            self._wait_until_ready(60)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
 
     def _offer_this_environment(self) -> None:
         spec = {
@@ -165,7 +181,6 @@ class JupyterServer:
             "HOME": "home",
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
             "JUPYTERLAB_SETTINGS_DIR": "settings",
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
             "IPYTHONDIR": "ipython",
@@ -174,17 +189,21 @@ class JupyterServer:
         inherited = dict(os.environ)
         if self._python != sys.executable:
             inherited.pop("PYTHONPATH", None)  # the server's environment is its own
-        return {**inherited, **ours, "JUPYTER_TOKEN": self.token, **self._environment}
+        ours |= {"JUPYTER_RUNTIME_DIR": self._runtime, "JUPYTER_TOKEN": self.token}
+        return {**inherited, **ours, **self._environment}
 
-    def _wait_until_ready(self, seconds: float) -> None:
+    def _is_ready(self, seconds: float) -> bool:
+        """Wait until it serves; False if it has ended because somebody else took its port meanwhile."""
         deadline = time.monotonic() + seconds
         while True:
             assert self._process is not None
             if self._process.poll() is not None:
+                if "already in use" in self.log():
+                    return False
                 raise RuntimeError(f"the Jupyter server ended: {self.log()[-3000:]}")
             try:
                 self.api("GET", "/api/status")
-                return
+                return True
             except OSError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"the Jupyter server did not start: {self.log()[-3000:]}") from None
@@ -192,17 +211,17 @@ class JupyterServer:
 
     def __exit__(self, *_: object) -> None:
         process = self._process
-        if process is None or process.poll() is not None:
-            return
-        with contextlib.suppress(Exception):
-            for kernel in self.api("GET", "/api/kernels"):
-                self.api("DELETE", f"/api/kernels/{kernel['id']}")
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(5)
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(Exception):
+                for kernel in self.api("GET", "/api/kernels"):
+                    self.api("DELETE", f"/api/kernels/{kernel['id']}")
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)
+        shutil.rmtree(self._runtime, ignore_errors=True)
 
     def api(self, method: str, path: str) -> Any:
         """Call the server's REST API."""
@@ -265,7 +284,7 @@ class NotebookPage:
             viewport={"width": width, "height": height}, device_scale_factor=scale
         )
         self.page = self._context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(40_000)
         self.console: list[str] = []
         self.page.on("console", lambda m: self.console.append(f"{m.type}: {m.text}"))
         self.page.on("pageerror", lambda error: self.console.append(f"pageerror: {error}"))
@@ -335,7 +354,13 @@ class NotebookPage:
         """Switch to e.g. ``JupyterLab Light``."""
         arguments = json.dumps({"theme": name})
         self.js(f"jupyterapp.commands.execute('apputils:change-theme', {arguments}).then(() => true)")
-        self.sleep(1)
+        # the command ends when the setting is kept; the page says so itself when the style sheet is there
+        self.until(lambda: self.js("document.body.dataset.jpThemeName") == name, 30, f"no theme {name}")
+        self.frames()
+
+    def frames(self) -> None:
+        """Wait until the page was drawn anew."""
+        self.js("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(true))))")
 
     # ------------------------------------------------------------ cells
 
@@ -344,12 +369,12 @@ class NotebookPage:
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell").nth(i)
 
     def run(self, i: int) -> None:
-        """Start cell `i`."""
+        """Start cell `i`; its number is gone then, so that :meth:`wait_cell` waits for this run."""
         self.js(
             f"(() => {{ const n = {_CURRENT}.content; n.activeCellIndex = {i}; n.deselectAll();"
-            " n.mode = 'command'; })()"
+            " n.mode = 'command'; n.activeCell.model.executionCount = null;"
+            " jupyterapp.commands.execute('notebook:run-cell').catch(console.error); })()"
         )
-        self.command("notebook:run-cell")
 
     def run_all(self) -> None:
         """Run All Cells."""
@@ -391,6 +416,18 @@ class NotebookPage:
         """Name and text of the exceptions that cell `i` ended with."""
         outputs = self.js(f"{_CURRENT}.content.widgets[{i}].model.outputs.toJSON()")
         return [(o["ename"], o["evalue"]) for o in outputs if o["output_type"] == "error"]
+
+    def kept_text(self, i: int) -> str:
+        """What the notebook's file has of cell `i` as plain text."""
+        outputs = self.js(f"{_CURRENT}.content.widgets[{i}].model.outputs.toJSON()")
+        return "\n".join("".join(o.get("data", {}).get("text/plain", "")) for o in outputs)
+
+    def count_redraws(self) -> None:
+        """Count from now on how often the kernel has a display drawn anew."""
+        self.js(
+            f"(() => {{ window.redraws = 0; {_CURRENT}.sessionContext.iopubMessage.connect("
+            "(_, m) => { if (m.header.msg_type === 'update_display_data') window.redraws++; }); })()"
+        )
 
     def until(self, ready: Callable[[], T], timeout: float, what: str) -> T:
         """Poll until `ready()` is true; an error of a page in transition counts as not yet."""

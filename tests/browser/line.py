@@ -28,25 +28,37 @@ class Line:
                 if not self._open.is_set():
                     near.close()
                     continue
-                far = socket.create_connection(("127.0.0.1", self._port))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._port))
+                except OSError:  # the next one may fare better
+                    near.close()
+                    continue
                 self._sockets |= {near, far}
+                if not self._open.is_set():  # it was cut in just this moment
+                    self._break(near, far)
                 threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while True:
-                for ready in select.select([near, far], [], [])[0]:
-                    data = ready.recv(1 << 16)
-                    if not data:
-                        return
-                    (far if ready is near else near).sendall(data)
-        for one in (near, far):
-            self._sockets.discard(one)
-            one.close()
+        try:
+            with contextlib.suppress(OSError, ValueError):
+                while True:
+                    for ready in select.select([near, far], [], [])[0]:
+                        data = ready.recv(1 << 16)
+                        if not data:
+                            return
+                        (far if ready is near else near).sendall(data)
+        finally:
+            for one in (near, far):
+                self._sockets.discard(one)
+                one.close()
 
     def cut(self) -> None:
         self._open.clear()
-        for one in list(self._sockets):
+        self._break(*list(self._sockets))
+
+    @staticmethod
+    def _break(*sockets: socket.socket) -> None:
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
