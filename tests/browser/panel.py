@@ -42,11 +42,36 @@ class PanelOfCell:
         self._page.until(lambda: self.percent >= at_least, timeout, f"the bar did not reach {at_least} %")
         return self.percent
 
+    def wait_parts(self, at_least: int, timeout: float = 30) -> int:
+        """Wait until the panel says that so many parts are done; how many it says."""
+        self._page.until(lambda: self.parts_done >= at_least, timeout, f"there are no {at_least} parts")
+        return self.parts_done
+
+    @property
+    def parts_done(self) -> int:
+        """How many parts the kernel knows to be stored."""
+        done = self.row.locator("td").nth(5).inner_text().partition("/")[0] if self.row.count() else ""
+        return int(done) if done else 0
+
     def wait_state(self, state: str, timeout: float = 30) -> None:
         def there() -> bool:
             return self.attribute("data-state") == state or (state == "done" and self.is_table)
 
         self._page.until(there, timeout, f"the upload is not {state}")
+
+    def wait_redrawn(self, state: str) -> None:
+        """Wait until the kernel has had the panel drawn anew, which it does when all its uploads have ended.
+
+        What a button or a question showed a moment before is not in the new one.
+        """
+        self.wait_state(state)
+
+        def there() -> bool:
+            lines = self._page.kept_text(self._i).splitlines()
+            return any(self._address in line and state in line for line in lines)
+
+        self._page.until(there, 30, f"the display was not drawn anew when the upload was {state}")
+        self.root.locator("tr[data-id]").first.wait_for()
 
     @property
     def is_table(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,8 @@ import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.contrast import faint, sticking_out
-from tests.browser.lab import Browser
-from tests.browser.test_clicks import ask, stored, uploads
+from tests.browser.lab import Browser, free_port
+from tests.browser.test_clicks import ask, parts_of, stored, uploads
 from tests.browser.test_look import picture
 
 DASHBOARD = Path(__file__).parents[2] / "notebooks" / "dashboard.ipynb"
@@ -32,43 +32,59 @@ pytest.importorskip("voila")
 def url(oss: LocalOSS, tmp_path: Path) -> Iterator[str]:
     """A Voilà of its own that serves the notebook, connected by environment variables."""
     shutil.copy(DASHBOARD, tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {"OSS_BUCKET": "demo", "OSSMP_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
+    with tempfile.TemporaryDirectory(prefix="voila-") as runtime, contextlib.ExitStack() as stack:
+        variables = {
+            "OSS_BUCKET": "demo",
+            "OSSMP_STATE_DIR": str(tmp_path / "state"),
+            "HOME": str(tmp_path),
+            "JUPYTER_RUNTIME_DIR": runtime,  # kernels talk over sockets in it; their paths have to be short
+        }
+        for _ in range(5):
+            port = free_port()
+            log = serve(stack, port, {**os.environ, **oss.environment(), **variables}, tmp_path)
+            if log.startswith("ready"):
+                yield f"http://127.0.0.1:{port}/"
+                return
+            assert "in use" in log, log
+        raise AssertionError(log)
+
+
+def serve(stack: contextlib.ExitStack, port: int, environment: dict[str, str], folder: Path) -> str:
+    """Start Voilà and wait until it answers: "ready", or what it said before it ended."""
     command = [
-        *(sys.executable, "-m", "voila", str(tmp_path / DASHBOARD.name)),
-        *("--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"),
+        *(sys.executable, "-m", "voila", str(folder / DASHBOARD.name)),
+        *("--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--Voila.port_retries=0"),
+        "--KernelManager.transport=ipc",
     ]
-    with (tmp_path / "voila.log").open("wb") as log:
+    with (folder / "voila.log").open("wb") as log:
         server = subprocess.Popen(
-            command,
-            env={**os.environ, **oss.environment(), **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
+    stack.callback(end, server)
+    deadline = time.monotonic() + 90
+    while server.poll() is None:
+        said = (folder / "voila.log").read_text()
+        if f"http://127.0.0.1:{port}" in said or f"http://localhost:{port}" in said:
+            return "ready"
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
+    return (folder / "voila.log").read_text()
+
+
+def end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
     try:
-        for _ in range(300):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert server.poll() is None, (tmp_path / "voila.log").read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(5)
+        server.wait(15)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(5)
 
 
 @pytest.fixture
 def view(url: str, browser: Browser, tmp_path: Path) -> Iterator[Any]:
     context = browser.context(viewport={"width": 1200, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     yield page
     page.screenshot(path=str(tmp_path / "last.png"))
     context.close()
@@ -90,7 +106,7 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     film = tmp_path / "film.mov"
     film.write_bytes(os.urandom(40 * MIB))
     more = [ask(oss, lambda client, n=n: client.init_multipart_upload(f"old/{n}")) for n in range(3)]
-    oss.set_bandwidth("6MB/s")
+    oss.set_bandwidth("2MB/s")
     view.goto(url)
     view.locator(".ossmp-files").wait_for()
     row(view, "left/behind.bin").wait_for()
@@ -110,6 +126,8 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     view.wait_for_function(
         "[...document.querySelectorAll('.ossmp-bar')].some((bar) => +bar.ariaValueNow >= 10)"
     )
+    while not parts_of(oss, "film.mov"):
+        view.wait_for_timeout(50)
     row(view, "film.mov").get_by_role("radio").check()
     click(view, "Pause")
     row(view, "film.mov", "paused").wait_for()
@@ -141,12 +159,13 @@ def test_choose_watch_pause_list_abort_and_clean_up(
     assert faint(panel)[0] == [] == sticking_out(panel)
     picture(view.locator("body"), "dashboard")
     view.set_viewport_size({"width": 400, "height": 800})
+    view.wait_for_function("document.querySelector('.ossmp-panel.ossmp-narrow')")
     assert faint(panel)[0] == [] == sticking_out(panel)
     view.set_viewport_size({"width": 1200, "height": 800})
     click(view, "Close")
 
     # abort a running one
-    oss.set_bandwidth("2MB/s")
+    oss.set_bandwidth("1MB/s")
     second = film.rename(tmp_path / "unwanted.mov")
     view.locator("input[type=file]").set_input_files([str(second)])
     row(view, "unwanted.mov", "uploading").get_by_role("radio").check()

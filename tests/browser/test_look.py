@@ -34,7 +34,7 @@ def test_details_and_all_at_once(
     names = ["measurements.parquet", "weights.safetensors", "night sky.tiff"]
     for name in names:
         (tmp_path / name).write_bytes(os.urandom(24 * MIB))
-    oss.set_bandwidth("3MB/s")
+    oss.set_bandwidth("1500KB/s")
     cells = [f"%oss_upload '{tmp_path / name}' oss://demo/data/ --part-size 256KiB -b -q" for name in names]
     page.open([setup_cell(), "\n".join(cells), "%oss_uploads", WIDGET_STATE])
     for cell in range(3):
@@ -47,12 +47,12 @@ def test_details_and_all_at_once(
     panel.click("List parts")
     box = panel.root.locator(".ossmp-partsbox")
     map_of_parts = box.get_by_role("img").first
-    page.until(lambda: "done" in (map_of_parts.get_attribute("aria-label") or ""), 10, "no map of the parts")
+    page.until(lambda: "done" in (map_of_parts.get_attribute("aria-label") or ""), 20, "no map of the parts")
     said = map_of_parts.get_attribute("aria-label") or ""
     assert "under way" in said and "to do" in said, said
     counted = sum(int(word) for word in said.replace(",", "").split() if word.isdigit())
     assert counted == 96, said
-    page.until(lambda: "on average" in box.inner_text(), 10, "no average speed")
+    page.until(lambda: "on average" in box.inner_text(), 20, "no average speed")
     page.sleep(3)
     picture(panel.root, f"details-{app}")
 
@@ -74,19 +74,21 @@ def test_details_and_all_at_once(
 
     panel.click("Pause all")
     for name in names:
-        panel.of(name).wait_state("paused", 10)
-    assert "Paused 3 uploads." in panel.root.inner_text()
+        panel.of(name).wait_state("paused")
+    page.until(lambda: "Paused 3 uploads." in panel.root.inner_text(), 20, "the answer is not shown")
     page.theme("JupyterLab Dark")
     picture(panel.root, f"paused-dark-{app}")
     page.theme("JupyterLab Light")
     panel.click("Copy address")
     box.get_by_role("button", name="Copied").wait_for()
     panel.click("Resume all")
-    panel.wait_state("uploading", 10)
+    panel.wait_state("uploading")
     oss.set_bandwidth(None)
     for name in names:
         panel.of(name).wait_state("done", 30)
-    page.until(lambda: "verified" in box.inner_text(), 10, "the details do not say that it is published")
+    for name in names:
+        panel.of(name).wait_redrawn("done")
+    page.until(lambda: "verified" in box.inner_text(), 20, "the details do not say that it is published")
     assert not box.get_by_role("img").count(), "a map of parts that OSS has no more"
     picture(panel.root, f"done-{app}")
     copy_a_link(page, panel, box, (tmp_path / names[0]).read_bytes())
@@ -103,7 +105,7 @@ def copy_a_link(page: NotebookPage, panel: PanelOfCell, box: Locator, content: b
         if lasts == "7 days":  # as on a page without https
             page.js("() => { navigator.clipboard.write = () => Promise.reject(new Error('not here')); }")
         panel.click("Copy link")
-        page.until(lambda: "works until" in said.inner_text(), 10, "nothing is said of the link's end")
+        page.until(lambda: "works until" in said.inner_text(), 20, "nothing is said of the link's end")
         link = page.js("navigator.clipboard.readText()")
         assert f"x-oss-expires={seconds}" in link
         assert f"works until {link_end(link):%Y-%m-%d %H:%M:%S} UTC" in said.inner_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def test_help_names_settings_errors_and_unloading(
         "%reload_ext ossmp_jupyter",
         "%unload_ext ossmp_jupyter",
         "import threading\n"
-        "left = [t.name for t in threading.enumerate() if 'ossmp' in t.name]\n"
+        "for _ in range(200):  # as long as a slow machine needs\n"
+        "    left = [t.name for t in threading.enumerate() if 'ossmp' in t.name]\n"
+        "    if not left: break\n"
+        "    threading.Event().wait(0.1)\n"
         "print(left, get_ipython().find_line_magic('oss_head'))",
     ]
     page.open(cells)
@@ -40,7 +44,7 @@ def test_help_names_settings_errors_and_unloading(
         page.run(i)
         page.wait_cell(i)
     for i, words in ((1, "--storage-class"), (2, "--storage-class"), (3, "OssMagics.part_size=")):
-        page.wait_text(i, words, 10)
+        page.wait_text(i, words)
     assert stored(oss, "2026/MY DATA.BIN") == (tmp_path / "my data.bin").read_bytes()
     for i, words in (
         (5, "cannot fill in {nobody}: name 'nobody' is not defined; write {{ and }}"),
@@ -49,11 +53,11 @@ def test_help_names_settings_errors_and_unloading(
         (7, "there is no bucket no-such-bucket"),
         (7, "→ check the bucket's name and region, or create it"),
     ):
+        page.wait_text(i, re.escape(words))
         said = page.text(i)
-        assert words in said, said
         assert "Traceback" not in said and "ossmp_jupyter/" not in said, said
-    assert PanelOfCell(page, 8).is_table or "my data.bin" in page.text(8)
-    assert "[] None" in page.text(11)
+    page.until(lambda: PanelOfCell(page, 8).is_table or "my data.bin" in page.text(8), 20, "no list")
+    page.wait_text(11, re.escape("[] None"))
     for i in (4, 7, 8):
         assert "Error displaying" not in page.text(i) and "Loading widget" not in page.text(i), page.text(i)
 
@@ -68,28 +72,30 @@ def test_buttons_while_an_async_cell_waits(
     for i in (0, 1):
         page.run(i)
         page.wait_cell(i)
-    oss.set_bandwidth("1MB/s")
+    oss.set_bandwidth("200KB/s")
     page.run(2)
     panel = PanelOfCell(page, 1)
     panel.wait_percent(5)
     panel.select()
     panel.click("Pause")
-    panel.wait_state("paused", 5)
+    panel.wait_state("paused")
     page.run(3)  # comes after it
+    page.until(lambda: page.running(3), 20, "the next cell is not queued")
     page.sleep(0.5)
     assert page.running(2) and page.running(3)
     page.interrupt()  # a paused upload stays paused
-    page.wait_cell(2, 10)
+    page.wait_cell(2)
     assert page.errors(2), "the stop button did not end the cell"
     assert len(uploads(oss)) == 1
 
     page.run(2)
-    page.until(lambda: page.running(2), 10, "not started again")
-    panel.wait_state("uploading", 10)
+    page.until(lambda: page.running(2), 20, "not started again")
+    panel.wait_state("uploading")
     panel.abort()
-    page.until(lambda: [name for name, _ in page.errors(2)] == ["UploadAborted"], 10, "not aborted")
+    page.until(lambda: [name for name, _ in page.errors(2)] == ["UploadAborted"], 30, "not aborted")
     assert uploads(oss) == []
     oss.set_bandwidth(None)
     page.run(2)
-    page.until(lambda: not page.running(2) and not page.errors(2), 20, "not published")
+    page.wait_cell(2)
+    assert page.errors(2) == []
     assert stored(oss, "async.bin") == source.read_bytes()

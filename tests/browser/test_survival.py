@@ -18,7 +18,7 @@ from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage
 from tests.browser.line import Line
 from tests.browser.panel import PanelOfCell
-from tests.browser.watch import Watch, moved, says, shows
+from tests.browser.watch import Watch, moved, says, shows, twice
 
 MIB = 1 << 20
 SIZE = 24 * MIB + 12345
@@ -50,7 +50,7 @@ def start(oss: LocalOSS, setup_cell: Callable[[], str], source: Path) -> Start:
     """Open a notebook on a page and let it upload over a slow line."""
 
     def begin(
-        page: NotebookPage, *, background: bool = False, key: str = "q.bin", pace: str = "2MB/s"
+        page: NotebookPage, *, background: bool = False, key: str = "q.bin", pace: str = "500KB/s"
     ) -> PanelOfCell:
         oss.set_bandwidth(pace)
         flag = " -b" if background else ""
@@ -102,7 +102,8 @@ def kernel_pid(page: NotebookPage) -> int:
 def ticks(page: NotebookPage, seconds: float) -> int:
     """How many messages of the panel reach the page meanwhile."""
     page.js(
-        "(() => { window.ticks = 0; jupyterapp.shell.currentWidget.sessionContext.iopubMessage.connect("
+        "(() => { window.ticks = 0; if (window.counts) return; window.counts = true;"
+        " jupyterapp.shell.currentWidget.sessionContext.iopubMessage.connect("
         "(_, m) => { if (m.header.msg_type === 'comm_msg') window.ticks++; }); })()"
     )
     page.sleep(seconds)
@@ -123,21 +124,35 @@ def test_two_tabs_show_and_do_the_same_and_one_is_enough(
     second = NotebookPage(jupyter, browser, app)
     watched = Watch(second)
     try:
-        there = stored(oss)
-        second.open(name=page.name)
         again = PanelOfCell(second, 1)
-        watched.in_time(moved(there), watched.asked(), "a second tab")
-        clicked = watched.now()
-        again.click("Pause")
-        effect = watched.when(shows("paused"), clicked)
-        watch.in_time(shows("paused"), effect, "a click in the other tab")
+
+        def look() -> None:
+            there = stored(oss)
+            second.open(name=page.name)
+            watched.in_time(moved(there), watched.asked(), "a second tab")
+
+        def pause() -> None:
+            clicked = watched.now()
+            again.click("Pause")
+            effect = watched.when(shows("paused"), clicked)
+            watch.in_time(shows("paused"), effect, "a click in the other tab")
+
+        def resume() -> None:
+            again.click("Resume")
+            PanelOfCell(page, 1).wait_state("uploading")
+
+        twice(look)
+        twice(pause, between=resume)
         # the first tab goes to the background and is closed there: the second keeps its pace
         page.js("Object.defineProperty(document, 'hidden', { get: () => true })")
         page.js("document.dispatchEvent(new Event('visibilitychange'))")
         page.page.close()
         again.click("Resume")
-        again.wait_state("uploading", 3)
+        again.wait_state("uploading")
+        # some 20 in 4 s; a hidden page is told 4. A machine may stand still for some of them.
         told = ticks(second, 4)
+        if told < 8:
+            told = ticks(second, 4)
         assert told >= 8, f"{told} messages in 4 s: a page that looks is told as little as a hidden one"
         oss.set_bandwidth(None)
         again.wait_state("done")
@@ -157,7 +172,7 @@ def test_tabs_that_were_closed_for_a_minute(
 
     The Jupyter server keeps all messages for a page that is lost: the kernel must not go on as if one looked.
     """
-    small = tmp_path / "small.bin"
+    small, said = tmp_path / "small.bin", len(jupyter.log())
     small.write_bytes(os.urandom(MIB // 4))
     before = [NotebookPage(jupyter, browser, app) for app in APPS]
     after = [NotebookPage(jupyter, browser, app) for app in APPS]
@@ -187,7 +202,7 @@ def test_tabs_that_were_closed_for_a_minute(
             watch.in_time(shows("done"), drawn, f"{page.app} after a minute, the small file")
             watch.when(moved(there + 3), drawn)  # at once: the kernel sees that a page is back
         # each kernel said 5 things a second for half a minute, then next to nothing
-        left = [int(n) for n in re.findall(r"(?i)discarding (\d+) buffered messages", jupyter.log())]
+        left = [int(n) for n in re.findall(r"(?i)discarding (\d+) buffered messages", jupyter.log()[said:])]
         assert len(left) >= 2 and max(left) < 220, left
     finally:
         for page in after:
@@ -210,17 +225,27 @@ def test_a_lost_connection(
     try:
         panel = start(page)
         oss.set_bandwidth("300KB/s")  # JupyterLab takes its time to connect again
-        line.cut()
-        watch.in_time(says("No connection to the kernel"), watch.first("connection", "connecting"), "a cut")
-        before = panel.percent
-        assert panel.root.get_by_role("button", disabled=False).count() == 0, "a click would come much later"
-        page.until(lambda: stored(oss) > before + 2, 20, "the upload does not go on")
-        assert panel.percent == before
-        there, mended = stored(oss), watch.now()
-        line.mend()
-        back = watch.first("connection", "connected", since=mended)
-        watch.in_time(moved(there), back, "connected again, moving")
-        assert panel.root.get_by_role("alert").count() == 0
+
+        def lose_and_find() -> None:
+            now = watch.now()
+            line.cut()
+            lost = watch.first("connection", "connecting", since=now)
+            watch.in_time(says("No connection to the kernel"), lost, "a cut")
+            before = panel.percent
+            assert panel.root.get_by_role("button", disabled=False).count() == 0, "a click would come late"
+            page.until(lambda: stored(oss) > before + 2, 30, "the upload does not go on")
+            assert panel.percent == before
+            there, mended = stored(oss), watch.now()
+            line.mend()
+            back = watch.first("connection", "connected", since=mended)
+            watch.in_time(moved(there), back, "connected again, moving")
+            assert panel.root.get_by_role("alert").count() == 0
+
+        def mend() -> None:
+            line.mend()
+            page.until(lambda: connection(page) == "connected", 60, "not connected again")
+
+        twice(lose_and_find, between=mend)
 
         page.js(f"(() => {{ const k = {_KERNEL}; k._reconnectAttempt = k._reconnectLimit; }})()")
         line.cut()
@@ -230,10 +255,15 @@ def test_a_lost_connection(
         page.until(lambda: oss.snapshot()["uploads"] == [], 30, "the upload does not end")
         assert panel.attribute("data-state") == "uploading"
         line.mend()
-        if page.page.get_by_role("dialog").count():  # JupyterLab tells it, too
-            page.page.keyboard.press("Escape")
         mended = watch.now()
-        again.click()
+
+        def connect() -> bool:
+            if page.page.get_by_role("dialog").count():  # JupyterLab tells it, too, sooner or later
+                page.page.keyboard.press("Escape")
+            again.click(timeout=2000)
+            return True
+
+        page.until(connect, 40, "it cannot be clicked")
         back = watch.first("connection", "connected", since=mended)
         watch.in_time(shows("done"), back, "connected again, ended")
         page.wait_cell(1)
@@ -296,13 +326,17 @@ def test_a_reload_while_the_cell_waits(start: Start, page: NotebookPage, watch: 
     """The kernel is busy in the cell that the page shows again: its panel moves, and its buttons work."""
     panel = start(page)
     page.save()
-    there = stored(oss)
-    page.page.reload()
-    watch.in_time(moved(there), watch.asked(), "a reload")
+
+    def reload() -> None:
+        there = stored(oss)
+        page.page.reload()
+        watch.in_time(moved(there), watch.asked(), "a reload")
+
+    twice(reload)
     panel.click("Pause")
-    panel.wait_state("paused", 5)
+    panel.wait_state("paused")
     panel.click("Resume")
-    panel.wait_state("uploading", 5)
+    panel.wait_state("uploading")
     oss.set_bandwidth(None)
     panel.wait_state("done")
     assert oss.snapshot()["uploads"] == []
@@ -320,7 +354,7 @@ def test_a_kernel_that_stays_dead(
         os.kill(kernel_pid(page), signal.SIGKILL)
         watch.in_time(says(GONE), watch.first("status", *ENDINGS), "a killed kernel")
         status = f"{_KERNEL}?.status"
-        page.until(lambda: page.js(status) in ("dead", None), 60, "Jupyter does not give up")
+        page.until(lambda: page.js(status) in ("dead", None), 120, "Jupyter does not give up")
         page.wait_text(1, GONE)
         assert page.cell(1).get_by_role("button", disabled=False).filter(has_text="Abort").count() == 0
     finally:
@@ -342,13 +376,17 @@ def test_a_page_that_stood_still(start: Start, page: NotebookPage, watch: Watch,
     oss.set_bandwidth("700KB/s")
     line = page.page.context.new_cdp_session(page.page)
     line.send("Debugger.enable")
-    asleep = watch.now()
-    line.send("Debugger.pause")
-    time.sleep(7)
-    there = stored(oss)
-    line.send("Debugger.resume")
+
+    def sleep() -> None:
+        asleep = watch.now()
+        line.send("Debugger.pause")
+        time.sleep(7)
+        there = stored(oss)
+        line.send("Debugger.resume")
+        watch.in_time(moved(there), watch.after(asleep + 3000), "a page that stood still")
+
+    twice(sleep)
     line.send("Debugger.disable")
-    watch.in_time(moved(there), watch.after(asleep + 3000), "a page that stood still")
 
 
 def test_a_kernel_that_died_while_no_page_was_open(
@@ -359,7 +397,7 @@ def test_a_kernel_that_died_while_no_page_was_open(
     setting = "jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
     page.js(f"{setting}.then(() => true)")
     try:
-        page.until(lambda: "widgets" in page.save()["metadata"], 10, "the state of widgets is not saved")
+        page.until(lambda: "widgets" in page.save()["metadata"], 30, "the state of widgets is not saved")
     finally:
         page.js(f"{setting}.then(() => true)")
     pid = kernel_pid(page)
@@ -386,11 +424,11 @@ def test_a_lost_message_is_asked_for_again(start: Start, page: NotebookPage) -> 
         " return old.apply(this, arguments); }; window.dropping = true; })()"
     )
     panel.click("Pause")
-    page.until(lambda: page.js("window.dropped") > 1, 10, "nothing was dropped")
+    page.until(lambda: page.js("window.dropped") > 1, 20, "nothing was dropped")
     page.sleep(1)
     page.js("window.dropping = false")
     panel.click("List parts")  # any next message tells of the gap
-    panel.wait_state("paused", 10)
+    panel.wait_state("paused")
     panel.click("Abort")
     panel.click("Yes, abort")
     panel.wait_state("aborted")

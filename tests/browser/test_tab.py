@@ -38,7 +38,7 @@ def test_tab_completes_a_magics_line(
         page.page.keyboard.press("Tab")
         # JupyterLab adds words of the cell below ours
         page.until(
-            lambda: offered.all_inner_texts()[: len(offers)] == offers, 10, f"{offers} are not offered"
+            lambda: offered.all_inner_texts()[: len(offers)] == offers, 30, f"{offers} are not offered"
         )
 
     for text, offers, chosen in (
@@ -53,10 +53,10 @@ def test_tab_completes_a_magics_line(
     ):
         tab(text, offers)
         page.page.keyboard.press("Enter")
-        page.until(lambda chosen=chosen: line() == chosen, 10, f"{text} became {line()}")
+        page.until(lambda chosen=chosen: line() == chosen, 20, f"{text} became {line()}")
 
     # JupyterLab's own words may stand above ours: a choice of ours still fits
     tab("%oss_head folder/o", ["oss_head", "folder/other.bin"])
     page.page.keyboard.press("ArrowDown")
     page.page.keyboard.press("Enter")
-    page.until(lambda: line() == "%oss_head folder/other.bin", 10, f"it became {line()}")
+    page.until(lambda: line() == "%oss_head folder/other.bin", 20, f"it became {line()}")

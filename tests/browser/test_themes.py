@@ -48,6 +48,7 @@ def scene(page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], tmp_
     panel = PanelOfCell(page, 5, "weights.bin")
     panel.of("no-such-bucket").wait_state("failed")
     panel.wait_percent(5)
+    oss.set_bandwidth("40KB/s")  # it goes on till the end of the test
     panel.select()
     panel.click("List parts")
     panel.root.locator("canvas").wait_for()
@@ -56,10 +57,19 @@ def scene(page: NotebookPage, oss: LocalOSS, setup_cell: Callable[[], str], tmp_
 
 def looked_at(page: NotebookPage, scene: PanelOfCell, name: str) -> None:
     """Check what the panel looks like now, and keep a picture of it."""
+    page.frames()
     few, looked = faint(scene.root)
     assert looked > 60, f"{name}: only {looked} texts and graphics were seen"
     assert not few, f"{name}: {few}"
     picture(scene.root, name)
+
+
+def fits(page: NotebookPage, wrong: Callable[[], list[str]], where: str) -> None:
+    """Wait until the front end has laid its page out anew, and nothing is wrong with it."""
+    try:
+        page.until(lambda: not wrong(), 10, "")
+    except TimeoutError:
+        raise AssertionError(f"{where}: {wrong()}") from None
 
 
 def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
@@ -78,9 +88,9 @@ def test_every_theme(page: NotebookPage, scene: PanelOfCell, app: str) -> None:
         page.command("application:toggle-left-area")
     for width in (940, 800, 420):
         page.page.set_viewport_size({"width": width, "height": 1400})
-        page.sleep(1)
+        page.sleep(0.5)
+        fits(page, lambda: sticking_out(scene.root), f"at {width} px")
         looked_at(page, scene, f"narrow-{width}-{app}")
-        assert sticking_out(scene.root) == [], f"at {width} px"
 
 
 @pytest.mark.parametrize("window", [{"viewport": (683, 384), "scale": 2}], ids=["1366x768"])
@@ -90,11 +100,11 @@ def test_at_200_percent(page: NotebookPage, scene: PanelOfCell, app: str) -> Non
     for bar in ("with the side bar", "without") if app == "lab" else ("",):
         if bar == "without":
             page.command("application:toggle-left-area")
-            page.sleep(1)
+            page.sleep(0.5)
+        fits(page, lambda: covered(scene.root)[0] + sticking_out(scene.root), bar)
         out, looked = covered(scene.root)
         assert looked > 30, f"only {looked} texts and controls were seen"
         assert not out, f"{bar}: {out}"
-        assert sticking_out(scene.root) == [], bar
         # every button can be reached and works: Playwright clicks what is seen, and scrolls to it
         other = scene.of("night sky")
         other.select()
@@ -105,6 +115,6 @@ def test_at_200_percent(page: NotebookPage, scene: PanelOfCell, app: str) -> Non
         scene.click("Abort")
         scene.click("Keep")
         scene.root.get_by_role("searchbox").fill("weights")
-        page.until(lambda row=other.row: not row.is_visible(), 10, "the filter has no effect")
+        page.until(lambda row=other.row: not row.is_visible(), 20, "the filter has no effect")
         scene.root.get_by_role("searchbox").fill("")
         scene.select()
