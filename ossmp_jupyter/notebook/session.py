@@ -32,6 +32,7 @@ __all__ = ["Cell", "Session"]
 
 T = TypeVar("T")
 _CELLS = 200  # so many are kept up to date: at rest, at the end, and where the page knows stock widgets only
+_FOLLOWED = 4  # so many lists of all uploads have their kept text follow what comes later: the last ones
 TABLE_AFTER = 30.0
 """Seconds for which a panel stays when its uploads are published and nobody clicks."""
 _LEFT = "This panel has ended. Run the upload again: it goes on where it was."
@@ -120,6 +121,10 @@ class Session:
         cell = Cell(self, handles, mode, view)
         if cell.has_view:
             self._in_cell.update(handle.id for handle in handles or ())
+            if not cell.own_rows:
+                older = [one for one in self._unsettled if not one.own_rows]
+                for one in older[: 1 - _FOLLOWED]:
+                    self._unsettled.remove(one)
             self._unsettled.append(cell)
             self._cells.append(cell)
             self._watch_page()
@@ -173,7 +178,7 @@ class Session:
         """Bring the cells up to date whose uploads have ended."""
         for cell in list(self._unsettled):
             if cell.ended and cell.settle():
-                for cells in (self._unsettled, self._cells) if cell.frozen else (self._unsettled,):
+                for cells in (self._unsettled, self._cells):
                     with contextlib.suppress(ValueError):  # two threads may come by at once
                         cells.remove(cell)
 
@@ -248,7 +253,7 @@ class Cell:
         self._kept: list[tuple[str, str]] | None = None  # the states that the notebook file has
         self.frozen = False
         self._published: float | None = None  # when all of it was seen to be
-        self._own_rows = handles is not None and view is None
+        self.own_rows = handles is not None and view is None
         if mode in ("auto", "widget"):
             from IPython.display import display
 
@@ -294,7 +299,7 @@ class Cell:
         if self._view is None or self.frozen:
             return True
         rows = self._view.shown()
-        if not (self._own_rows and all(row.state == State.DONE.value for row in rows)):
+        if not (self.own_rows and all(row.state == State.DONE.value for row in rows)):
             self._published = None
         elif self._published is None:
             self._published = time.monotonic()
@@ -306,7 +311,7 @@ class Cell:
             self._kept = states
             self._session.panel.settle()
             self._update()
-        return not self._own_rows
+        return False
 
     def freeze(self) -> None:
         """Leave a table in the widget's place.

@@ -44,6 +44,15 @@ def errors(cell: Any) -> list[Any]:
     return [output for output in cell.outputs if output.output_type == "error"]
 
 
+def test_a_list_that_came_first_keeps_what_came_later(oss: LocalOSS, tmp_path: Path) -> None:
+    (tmp_path / "more.bin").write_bytes(os.urandom(MB))
+    lists = ["%oss_uploads"] * 6
+    notebook = run(tmp_path, *lists, "%oss_upload data.bin first", "%oss_upload more.bin second")
+    shown = [cell.outputs[0].data["text/plain"] for cell in notebook.cells[1 : 1 + len(lists)]]
+    assert [text.count("done, verified") for text in shown] == [0, 0, 2, 2, 2, 2], shown
+    assert shown[0].startswith("no uploads")
+
+
 def test_the_saved_notebook_shows_the_final_state(oss: LocalOSS, tmp_path: Path) -> None:
     notebook = run(tmp_path, "%oss_upload data.bin k", "%oss_uploads")
     upload = notebook.cells[1]
