@@ -27,7 +27,8 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.units import MIB, format_size, parse_size
-from tests.browser.lab import _CHROMIUM_ARGUMENTS, APPS, JupyterServer, chromium_path, notebook_json
+from tests.browser.lab import _CHROMIUM_ARGUMENTS, APPS, chromium_path, notebook_json
+from tests.browser.server import JupyterServer
 
 CELLS = [
     "%load_ext ossmp_jupyter\n%oss_connect oss://demo",

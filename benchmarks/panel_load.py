@@ -23,7 +23,8 @@ import psutil
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.units import KIB
-from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage
+from tests.browser.lab import APPS, Browser, NotebookPage
+from tests.browser.server import JupyterServer
 
 SETUP = """%load_ext ossmp_jupyter
 %oss_connect oss://demo

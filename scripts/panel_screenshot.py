@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ossmp_jupyter.localoss import LocalOSS  # noqa: E402
-from tests.browser.lab import Browser, JupyterServer, NotebookPage  # noqa: E402
+from tests.browser.lab import Browser, NotebookPage  # noqa: E402
 from tests.browser.panel import PanelOfCell  # noqa: E402
+from tests.browser.server import JupyterServer  # noqa: E402
 
 MIB = 1 << 20
 FILES = {"march.parquet": 9, "april.parquet": 21, "model-v7.safetensors": 96, "survey.zip": 64}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage, chromium_path
+from tests.browser.lab import APPS, Browser, NotebookPage, chromium_path
+from tests.browser.server import JupyterServer
 
 _SECOND = {"test_survival", "test_hub", "test_look", "test_tab", "test_native"}
 

@@ -18,7 +18,8 @@ import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.contrast import faint, sticking_out
-from tests.browser.lab import Browser, free_port
+from tests.browser.lab import Browser
+from tests.browser.server import free_port
 from tests.browser.test_clicks import ask, parts_of, stored, uploads
 from tests.browser.test_look import picture
 

@@ -13,8 +13,9 @@ from playwright.sync_api import Locator
 
 from ossmp_jupyter import OSSClient
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.lab import Browser, JupyterServer, NotebookPage, chromium_path
+from tests.browser.lab import Browser, NotebookPage, chromium_path
 from tests.browser.panel import PanelOfCell
+from tests.browser.server import JupyterServer
 from tests.browser.test_clicks import ask, stored, uploads
 from tests.browser.test_look import picture
 

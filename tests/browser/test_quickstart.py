@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import JupyterServer, NotebookPage
+from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
+from tests.browser.server import JupyterServer
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 

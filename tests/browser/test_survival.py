@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.lab import APPS, Browser, JupyterServer, NotebookPage
+from tests.browser.lab import APPS, Browser, NotebookPage
 from tests.browser.line import Line
 from tests.browser.panel import PanelOfCell
+from tests.browser.server import JupyterServer
 from tests.browser.watch import Watch, moved, says, shows, twice
 
 MIB = 1 << 20

@@ -11,8 +11,9 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from ossmp_jupyter.localoss import LocalOSS
-from tests.browser.lab import Browser, JupyterServer, NotebookPage
+from tests.browser.lab import Browser, NotebookPage
 from tests.browser.panel import PanelOfCell
+from tests.browser.server import JupyterServer
 
 MIB = 1 << 20
 SOON = "\nfrom ossmp_jupyter.notebook import session\nsession.TABLE_AFTER = 1.0"
