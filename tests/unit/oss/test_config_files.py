@@ -23,6 +23,7 @@ from ossmp_jupyter.oss.config_files import (
 )
 from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.oss.credentials import Credentials, CredentialsNotFound
+from tests.unit.file_times import wait_for_next_time
 
 VERSION_1 = """
 [Credentials]
@@ -128,6 +129,7 @@ def test_changed_files_are_read_again(home: Path) -> None:
     write(home, VERSION_2)
     first = keys(provider)
     assert keys(provider) == first
+    wait_for_next_time(home / ".ossutilconfig")
     write(home, VERSION_2.replace('"id2"', '"idX"'))
     assert keys(provider).access_key_id == "idX", "same size, new contents"
     assert asyncio.run(provider.refresh()).access_key_id == "idX"

@@ -24,6 +24,7 @@ class Peer:
     """The server's end of one connection."""
 
     def __init__(self, sock: socket.socket, number: int) -> None:
+        """``number`` counts connections in the order in which they were accepted."""
         self.sock = sock
         self.number = number
         self.file = sock.makefile("rb")
@@ -91,15 +92,16 @@ class Server:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+            number = len(self.threads)  # here, where nobody overtakes, and before a handshake that may fail
+            thread = threading.Thread(target=self._serve, args=(sock, number), daemon=True)
             self.threads.append(thread)
             thread.start()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             if self.context:
                 sock = self.context.wrap_socket(sock, server_side=True)
-            peer = Peer(sock, len(self.peers))
+            peer = Peer(sock, number)
             self.peers.append(peer)
             try:
                 self.handler(peer)
@@ -113,6 +115,7 @@ class Server:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join(10)  # else it could accept from the next listener that gets this file number
         self.listener.close()
         for peer in self.peers:
             with contextlib.suppress(OSError):
@@ -133,6 +136,22 @@ def answer_all(peer: Peer) -> None:
     """Read request after request and answer 200."""
     while peer.request() is not None:
         peer.send(OK)
+
+
+def first_requests_together(count: int) -> Callable[[Peer], None]:
+    """Answer all, but the first request of ``count`` connections only when each of them has one.
+
+    So that many lanes are needed, however late one of them is.
+    """
+    here = threading.Barrier(count)
+
+    def handler(peer: Peer) -> None:
+        if peer.request() is not None:
+            here.wait(20)
+            peer.send(OK)
+            answer_all(peer)
+
+    return handler
 
 
 class Bytes:

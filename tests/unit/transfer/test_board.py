@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,9 @@ def test_snapshots_may_be_taken_from_other_threads_all_the_time() -> None:
     threads = [threading.Thread(target=keep_looking) for _ in range(3)]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + 30
+    while not (looks[0] or problems) and time.monotonic() < deadline:
+        time.sleep(0.001)  # somebody is looking before the first part is confirmed
     for number in range(1, 2001):
         board.flight[number] = Body(MIB, 5)
         board.flight.pop(number)

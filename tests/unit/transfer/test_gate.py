@@ -27,7 +27,7 @@ async def test_work_behind_an_open_gate_runs_to_its_end() -> None:
 
 
 async def test_no_work_is_done_at_once() -> None:
-    await asyncio.wait_for(Gate().run([]), 1)
+    await asyncio.wait_for(Gate().run([]), 20)
 
 
 async def test_closing_cancels_the_work_and_waits_until_it_has_let_go() -> None:
@@ -35,7 +35,7 @@ async def test_closing_cancels_the_work_and_waits_until_it_has_let_go() -> None:
     run = asyncio.ensure_future(gate.run([forever(log, "a"), forever(log, "b")]))
     await asyncio.sleep(0)
     gate.close()
-    await asyncio.wait_for(run, 1)
+    await asyncio.wait_for(run, 20)
     assert sorted(log) == ["a", "b"]
     assert not gate.is_open
 
@@ -70,18 +70,18 @@ async def test_open_lets_waiters_go_on_and_work_begin_anew() -> None:
     await asyncio.sleep(0)
     assert not waiter.done()
     gate.open()
-    await asyncio.wait_for(waiter, 1)
+    await asyncio.wait_for(waiter, 20)
     done: list[int] = []
 
     async def work() -> None:
         done.append(1)
 
-    await asyncio.wait_for(gate.run([work()]), 1)
+    await asyncio.wait_for(gate.run([work()]), 20)
     assert done == [1]
 
 
 async def test_a_gate_that_is_closed_stops_work_before_it_goes_far() -> None:
     gate, log = Gate(), []
     gate.close()
-    await asyncio.wait_for(gate.run([forever(log, "a")]), 1)
+    await asyncio.wait_for(gate.run([forever(log, "a")]), 20)
     assert len(asyncio.all_tasks()) == 1

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ossmp_jupyter.errors import UploadInUse
+from ossmp_jupyter.transfer import journal as journals
 from ossmp_jupyter.transfer.checkpoint import CheckpointPart
 from ossmp_jupyter.transfer.journal import (
     KEEP_RECEIPTS,
@@ -361,8 +362,10 @@ def test_no_lock_file_stays_where_no_journal_does(path: Path) -> None:
     assert os.listdir(path.parent) == []
 
 
-def test_listing_does_not_stand_in_the_way_of_an_upload_that_begins() -> None:
+def test_listing_does_not_stand_in_the_way_of_an_upload_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a journal is in use is found out by its lock: a moment that must not refuse an upload."""
+    # the thread that lists may stand still while it holds the lock, for longer than people are kept waiting
+    monkeypatch.setattr(journals, "_PATIENCE", 20.0)
     path = journal_dir() / "u.jsonl"
     written(path)
     stop = threading.Event()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import threading
 
 import pytest
 
 from ossmp_jupyter.transfer.lanes import LaneTransport, PartBody
-from tests.unit.transfer.lanes_support import Server, Zeros, answer_all, client, put
+from tests.unit.transfer.lanes_support import OK, Peer, Server, Zeros, answer_all, client, put
 
 pytestmark = pytest.mark.anyio
 
@@ -20,8 +22,16 @@ def anyio_backend() -> str:
 
 async def test_uploads_share_the_lanes_evenly() -> None:
     sent: list[int] = []
+    pair = threading.Barrier(2)
 
-    with Server(answer_all) as server:
+    def in_pairs(peer: Peer) -> None:
+        """Both lanes are answered at once: while one stands still, the other cannot send all."""
+        while peer.request() is not None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                pair.wait(10)
+            peer.send(OK)
+
+    with Server(in_pairs) as server:
         async with client(LaneTransport(max_lanes=2)) as http:
 
             async def upload(number: int) -> None:
@@ -47,7 +57,7 @@ async def test_a_turn_that_comes_too_late_is_passed_on() -> None:
                 for _ in range(turns % 8):
                     await asyncio.sleep(0)
                 tasks[1].cancel()
-                await asyncio.wait(tasks, timeout=10)
+                await asyncio.wait(tasks, timeout=20)
                 assert all(task.done() for task in tasks), "a lane was lost"
             assert (await put(http, server.url, PartBody(Zeros(), 0, 9))).status_code == 200
             assert transport.lanes == 1

@@ -17,7 +17,17 @@ import pytest
 from ossmp_jupyter.errors import InputError, SourceChanged
 from ossmp_jupyter.oss.checksum import crc64
 from ossmp_jupyter.transfer.lanes import LaneTransport, PartBody, make_http_client
-from tests.unit.transfer.lanes_support import OK, Bytes, Peer, Server, Zeros, answer_all, client, put
+from tests.unit.transfer.lanes_support import (
+    OK,
+    Bytes,
+    Peer,
+    Server,
+    Zeros,
+    answer_all,
+    client,
+    first_requests_together,
+    put,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +136,7 @@ async def test_what_a_source_raises_comes_through_as_it_is() -> None:
 
 
 async def test_the_lane_used_last_is_used_first() -> None:
-    with Server(answer_all) as server:
+    with Server(first_requests_together(3)) as server:
         transport = LaneTransport(max_lanes=8)
         async with client(transport) as http:
             await asyncio.gather(*(put(http, server.url, PartBody(Zeros(), 0, 9)) for _ in range(3)))
@@ -139,7 +149,7 @@ async def test_the_lane_used_last_is_used_first() -> None:
 
 
 async def test_never_more_than_max_lanes_and_all_get_their_turn() -> None:
-    busy, most, lock = 0, 0, threading.Lock()
+    busy, most, lock, three = 0, 0, threading.Lock(), threading.Event()
 
     def handler(peer: Peer) -> None:
         nonlocal busy, most
@@ -147,7 +157,10 @@ async def test_never_more_than_max_lanes_and_all_get_their_turn() -> None:
             with lock:
                 busy += 1
                 most = max(most, busy)
-            time.sleep(0.01)
+                if busy == 3:
+                    three.set()
+            three.wait(20)
+            time.sleep(0.01)  # a fourth would come now
             peer.file.read(9)
             with lock:
                 busy -= 1
@@ -162,17 +175,18 @@ async def test_never_more_than_max_lanes_and_all_get_their_turn() -> None:
 
 
 async def test_pool_timeout_and_a_cancelled_waiter() -> None:
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Event()
 
     def handler(peer: Peer) -> None:
         while peer.request() is not None:
+            begun.set()
             gate.wait(20)
             peer.send(OK)
 
     with Server(handler) as server:
         async with client(LaneTransport(max_lanes=1)) as http:
             first = asyncio.create_task(put(http, server.url, PartBody(Zeros(), 0, 9)))
-            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(begun.wait, 20)
             with pytest.raises(httpx.PoolTimeout):
                 await put(http, server.url, PartBody(Zeros(), 0, 9), pool=0.05)
             second = asyncio.create_task(put(http, server.url, PartBody(Zeros(), 0, 9)))
@@ -209,7 +223,7 @@ def test_a_client_outlives_its_loop() -> None:
 
 async def test_aclose_leaves_no_thread_and_no_socket() -> None:
     process = psutil.Process()
-    with Server(answer_all) as server:
+    with Server(first_requests_together(5)) as server:
         port = server.listener.getsockname()[1]
 
         def ours() -> int:

@@ -229,7 +229,7 @@ async def test_a_wake_up_is_passed_on_when_its_receiver_was_cancelled_meanwhile(
     await asyncio.sleep(0)
     await limit.__aexit__()  # wakes the first, which has not run yet ...
     first.cancel()  # ... and never will
-    await asyncio.wait_for(second, 1)
+    await asyncio.wait_for(second, 20)
     assert entered == ["second"]
 
 
@@ -285,7 +285,7 @@ def test_no_wake_up_is_lost_however_workers_come_go_and_are_cancelled(seed: int)
                 rng.choice(tasks).cancel()
             await asyncio.sleep(0)
             assert active <= limit.ceiling
-        _, waiting = await asyncio.wait(tasks, timeout=5)
+        _, waiting = await asyncio.wait(tasks, timeout=20)
         assert not waiting, "a worker waits for ever"
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -22,6 +22,7 @@ from ossmp_jupyter.transfer.sources import (
     read_range,
 )
 from ossmp_jupyter.units import MIB
+from tests.unit.file_times import wait_for_next_time
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,6 +162,7 @@ def opened(tmp_path: Path) -> FileSource:
 def test_an_edit_of_the_same_size_with_the_time_set_back_is_noticed(opened: FileSource) -> None:
     path = Path(opened.path or "")
     before = path.stat()
+    wait_for_next_time(path)
     with path.open("r+b") as file:
         file.write(b"b")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
