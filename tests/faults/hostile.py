@@ -156,7 +156,8 @@ class HostileServer:
         self._answer = answer
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         while True:
@@ -189,6 +190,7 @@ class HostileServer:
         # shutdown wakes the thread that waits in accept
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join(10)  # else it could accept from the next listener that gets this file number
         self._listening.close()
 
 

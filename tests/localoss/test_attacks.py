@@ -19,6 +19,7 @@ from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.messages import UploadInfo
 from ossmp_jupyter.transfer.client import OSSClient
 from tests.localoss.client import Client
+from tests.localoss.quiet import wait_until_alone
 from tests.localoss.test_robustness import alive, send, signed
 from tests.parity.support import connection_to
 
@@ -113,9 +114,7 @@ def test_slow_bodies(hasty: LocalOSS) -> None:
     finally:
         drip.close()
     client.connection.close()
-    deadline = time.monotonic() + 20
-    while list((Path(hasty.root) / "tmp").iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until_alone(hasty)
     assert not list((Path(hasty.root) / "tmp").iterdir())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import stat
@@ -209,6 +210,21 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     attach_local(tmp_path / "shared").stop()
 
 
+def note_server(folder: Path, endpoint: str) -> None:
+    """Note a server of the folder that is not there any more."""
+    folder.mkdir()
+    told = {
+        "endpoint": endpoint,
+        "region": "cn-hangzhou",
+        "bucket": "demo",
+        "access_key_id": "ID",
+        "access_key_secret": "SECRET",
+        "control_token": "another",
+        "root": str(folder),
+    }
+    (folder / "ready.json").write_text(json.dumps(told))
+
+
 def test_kernels_share_one_server(folder: Path) -> None:
     handle = attach_local(folder)
     assert attach_local(str(folder)) is handle
@@ -242,9 +258,22 @@ def test_many_kernels_at_once_start_one_server(folder: Path) -> None:
     assert len(endpoints) == 1
 
 
+def port_that_nobody_is_given() -> int:
+    """A free port below those that systems hand out: it stays free while a server is away."""
+    for port in random.sample(range(10_000, 30_000), 100):
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("all ports are taken")
+
+
 @pytest.mark.slow
 def test_it_ends_after_the_last_kernel_and_comes_back_the_same(folder: Path) -> None:
     """The kernel dies by SIGKILL, nobody says goodbye; a new one finds the same port, keys and objects."""
+    note_server(folder, f"http://127.0.0.1:{port_that_nobody_is_given()}")
     kernel = python(f"""
         import os, signal, sys
         from ossmp_jupyter.localoss.launch import attach_local
@@ -259,9 +288,9 @@ def test_it_ends_after_the_last_kernel_and_comes_back_the_same(folder: Path) -> 
         p for p in psutil.process_iter() if str(folder) in " ".join(_command(p)) and "--shared" in _command(p)
     ]
     assert len(server) == 1
+    killed = time.monotonic()
     kernel.stdin.write("\n")
     kernel.stdin.flush()
-    killed = time.monotonic()
     kernel.wait(timeout=30)
     kernel.stdin.close()
     kernel.stdout.close()
@@ -301,17 +330,7 @@ def test_a_broken_ready_file_is_no_obstacle(folder: Path) -> None:
 
 def test_a_stranger_at_the_old_port_is_not_taken_for_it(folder: Path) -> None:
     with LocalOSS() as stranger:
-        folder.mkdir()
-        told = {
-            "endpoint": stranger.endpoint,
-            "region": "cn-hangzhou",
-            "bucket": "demo",
-            "access_key_id": "ID",
-            "access_key_secret": "SECRET",
-            "control_token": "another",
-            "root": str(folder),
-        }
-        (folder / "ready.json").write_text(json.dumps(told))
+        note_server(folder, stranger.endpoint)
         handle = attach_local(folder)
         assert handle.endpoint != stranger.endpoint
         assert (handle.access_key_id, handle.access_key_secret) == ("ID", "SECRET")

@@ -7,7 +7,6 @@ import random
 import socket
 import struct
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from ossmp_jupyter.localoss.config import Limits
 from ossmp_jupyter.localoss.errors_xml import Refused
 from ossmp_jupyter.localoss.request import Wire, parse_head
 from tests.localoss.client import Client
+from tests.localoss.quiet import wait_until_alone
 
 MIB = 1 << 20
 
@@ -161,9 +161,7 @@ def test_clients_that_vanish_leave_nothing(client: Client) -> None:
             sock.sendall((raw + bytes(900_000))[: choice.randrange(1, 900_000)])
             if choice.random() < 0.5:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    deadline = time.monotonic() + 20
-    while list((Path(client.oss.root) / "tmp").iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until_alone(client.oss, mine=1)
     assert not list((Path(client.oss.root) / "tmp").iterdir())
     assert client.request("GET", "vanish", {"uploadId": upload_id}).tags("PartNumber") == []
 

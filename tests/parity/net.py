@@ -163,7 +163,8 @@ class Relay:
         self.hosts: list[str] = []
         self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         while True:
@@ -181,6 +182,10 @@ class Relay:
                 pump(client, server)
 
     def close(self) -> None:
+        """Accept nothing more: a thread left behind would accept from who gets this file number next."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
+        self._acceptor.join(10)
         self._listener.close()
 
 

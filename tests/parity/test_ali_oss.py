@@ -15,6 +15,7 @@ from ossmp_jupyter import upload
 from ossmp_jupyter.errors import OssmpError
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import Connection
+from tests.localoss.quiet import wait_until_alone
 from tests.parity.net import Web
 from tests.parity.support import PART, Run, payload, requests_of
 
@@ -57,6 +58,8 @@ STOP = {"operation": "UploadPart", "part_number": 6, "kind": "error", "status": 
 
 
 def stored_parts(oss: LocalOSS, key: str) -> set[int]:
+    """The parts that the server has, once it has read what was cut off."""
+    wait_until_alone(oss)
     [found] = [one for one in oss.snapshot()["uploads"] if one["key"] == key]
     return {int(part["part_number"]) for part in found["parts"]} if isinstance(found["parts"], list) else {
         int(number) for number in found["parts"]

@@ -155,7 +155,7 @@ def test_connect_says_source_and_expiry_and_no_secret(
     said += capsys.readouterr().out
     assert "with a security token that does not say when it expires" in said
 
-    ends = datetime.now(UTC) + timedelta(hours=1, seconds=5)
+    ends = datetime.now(UTC) + timedelta(hours=1, minutes=2)
     provider = CallableProvider(
         lambda: {"accessKeyId": oss.access_key_id, "accessKeySecret": oss.access_key_secret,
                  "stsToken": "the/token", "expiration": ends}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ossmp_jupyter import upload
 from ossmp_jupyter.errors import AlreadyExists, InputError, OssmpError
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import Connection
+from ossmp_jupyter.oss.messages import PartResult
 from ossmp_jupyter.transfer.client import OSSClient
 from tests.parity.net import Web
 from tests.parity.support import PART, Run, connection_to, payload, requests_of
@@ -116,16 +118,23 @@ def test_forbid_overwrite_at_both_ends(run: Run, oss: LocalOSS, key: str) -> Non
         with pytest.raises(AlreadyExists):
             await client.multipart_upload(f"{key}-1", b"small", forbid_overwrite=True)
 
-        async def meanwhile(fraction: float, checkpoint: object, response: object) -> None:
-            if 0.5 < fraction < 1:
-                await client.put(f"{key}-2", b"the other notebook was faster", checkpoint=False)
+        confirmed = asyncio.Event()
 
-        oss.set_bandwidth("2MB/s")
+        async def note(fraction: float, checkpoint: object, response: object) -> None:
+            if isinstance(response, PartResult):
+                confirmed.set()
+
+        async def source() -> AsyncIterator[bytes]:
+            yield payload()[: 2 * PART]
+            await confirmed.wait()
+            await client.put(f"{key}-2", b"the other notebook was faster", checkpoint=False)
+            yield payload()[2 * PART :]
+
         with pytest.raises(AlreadyExists):
             await client.multipart_upload(
-                f"{key}-2", payload(), part_size=PART, parallel=1, forbid_overwrite=True, progress=meanwhile
+                f"{key}-2", source(), part_size=PART, parallel=1, forbid_overwrite=True, progress=note
             )
-        oss.set_bandwidth(None)
+        assert [entry["status"] for entry in requests_of(oss, COMPLETE)] == [409]
         assert await client.get(f"{key}-2") == b"the other notebook was faster"
         assert (await client.get(f"{key}-1")) == b"first"
 

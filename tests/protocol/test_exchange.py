@@ -437,18 +437,16 @@ def test_refresh_that_fails() -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    async def scenario() -> None:
+    async def scenario(port: int) -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             with pytest.raises(TransportError) as failure:
                 await put(client(f"http://127.0.0.1:{port}", http))
             assert f"127.0.0.1:{port} refused the connection" in str(failure.value)
             assert failure.value.retryable
 
-    asyncio.run(scenario())
+    with socket.socket() as held:  # nobody listens, and nobody else can
+        held.bind(("127.0.0.1", 0))
+        asyncio.run(scenario(held.getsockname()[1]))
 
 
 @pytest.mark.filterwarnings("ignore:http.*travel in clear:UserWarning")
