@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+from _thread import start_new_thread
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,16 @@ def _watch_stdin(stopped: threading.Event) -> None:
     stopped.set()
 
 
+def _stop_on_signals(stopped: threading.Event) -> None:
+    """Let SIGTERM and SIGINT set the event.
+
+    In a thread of its own, made without a lock: a handler interrupts the main thread anywhere, and where that
+    is about to wait for the event, it holds the event's lock. To set it there would wait for ever.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: start_new_thread(stopped.set, ()))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server until it is told to end; return the exit status."""
     try:
@@ -165,8 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     service = server.service
     service.faults.set(rules)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stopped.set())
+    _stop_on_signals(service.stopped)
     if given.watch_stdin:
         threading.Thread(target=_watch_stdin, args=(service.stopped,), daemon=True).start()
     print(json.dumps(service.description()), flush=True)

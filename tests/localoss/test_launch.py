@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 from ossmp_jupyter.errors import InputError, OssmpError, TransportError
 from ossmp_jupyter.localoss import LocalOSS, attach_local
 from ossmp_jupyter.localoss.attach import default_root
+from ossmp_jupyter.localoss.cli import _stop_on_signals
 from tests.localoss.client import Client
 
 
@@ -90,6 +92,21 @@ def test_the_ready_line(tmp_path: Path) -> None:
     server.send_signal(signal.SIGTERM)
     assert server.wait(timeout=20) == 0
     server.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_ends_it_at_any_moment(number: signal.Signals) -> None:
+    """Also while the main thread is about to wait, with the lock of what it waits for in its hands."""
+    stopped = threading.Event()
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _stop_on_signals(stopped)
+        with stopped._cond:  # type: ignore[attr-defined]
+            signal.raise_signal(number)
+        assert stopped.wait(30)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @pytest.mark.parametrize(
