@@ -122,9 +122,9 @@ class Session:
         if cell.has_view:
             self._in_cell.update(handle.id for handle in handles or ())
             if not cell.own_rows:
-                older = [one for one in self._unsettled if not one.own_rows]
-                for one in older[: 1 - _FOLLOWED]:
-                    self._unsettled.remove(one)
+                waiting = list(self._unsettled)  # in one step: the ticker takes some out
+                for older in [one for one in waiting if not one.own_rows][: 1 - _FOLLOWED]:
+                    self._unsettled.remove(older)
             self._unsettled.append(cell)
             self._cells.append(cell)
             self._watch_page()

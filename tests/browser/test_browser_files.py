@@ -14,8 +14,9 @@ from playwright.sync_api import Locator
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
-from tests.browser.test_clicks import parts_of, stored, uploads, wait_until_read
+from tests.browser.test_clicks import parts_of, stored, uploads
 from tests.browser.test_look import picture
+from tests.localoss.quiet import wait_until_ended
 
 MIB = 1 << 20
 WAITING = "waiting for the file: choose it again"
@@ -127,7 +128,7 @@ def test_several_files_while_a_cell_waits(
     moving.select()
     box.panel.click("Pause")
     moving.wait_state("paused")
-    wait_until_read(page, oss)
+    wait_until_ended(oss)
     page.sleep(0.5)
     before = moving.percent
     box.drop("dropped.bin", 3 * MIB)  # the line is free for it
@@ -164,7 +165,7 @@ def test_a_lost_connection_and_a_reload_while_a_cell_waits(
     page.page.reload()
     page.until(box.root.count, 40, "the box did not come back")
     box.wait_words(film.name, WAITING, 60)  # a page that could not say that it goes is missed after 30 s
-    wait_until_read(page, oss)
+    wait_until_ended(oss)
     page.sleep(0.5)
     held, known = moving.percent, moving.parts_done
     kept, before = parts_of(oss, "laptop/" + film.name), len(oss.journal())
@@ -187,7 +188,7 @@ def test_a_new_kernel_goes_on_when_the_file_is_chosen_again(
     box.choose(film)
     box.panel.of(film.name).wait_parts(3)
     page.restart()
-    wait_until_read(page, oss)
+    wait_until_ended(oss)
     kept, before = parts_of(oss, "laptop/" + film.name), len(oss.journal())
     assert len(kept) >= 3
     for i in (0, 1):

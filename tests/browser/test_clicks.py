@@ -16,6 +16,7 @@ from ossmp_jupyter import OSSClient
 from ossmp_jupyter.localoss import LocalOSS
 from tests.browser.lab import NotebookPage
 from tests.browser.panel import PanelOfCell
+from tests.localoss.quiet import wait_until_ended
 
 MIB = 1 << 20
 T = TypeVar("T")
@@ -50,13 +51,6 @@ def parts_of(oss: LocalOSS, key: str) -> set[int]:
         if upload["key"] == key
         for part in upload["parts"]
     }
-
-
-def wait_until_read(page: NotebookPage, oss: LocalOSS) -> None:
-    """Wait until the server has ended every request, those that were cut off too."""
-    page.until(
-        lambda: all("seconds" in line for line in oss.journal()), 30, "OSS still reads what was cut off"
-    )
 
 
 def uploads(oss: LocalOSS) -> list[str]:
@@ -125,7 +119,7 @@ def test_pause_list_parts_and_resume_while_the_cell_waits(
 
     panel.click("Pause")
     panel.wait_state("paused")
-    wait_until_read(page, oss)
+    wait_until_ended(oss)
     panel.click("List parts")
     upload_id = panel.upload_id
     truth = ask(oss, lambda client: client.list_parts("q.bin", upload_id))
@@ -159,7 +153,7 @@ def test_the_stop_button_pauses_and_the_same_cell_resumes(
     assert [name for name, _ in page.errors(1)] == ["KeyboardInterrupt"]
     assert uploads(oss) == [upload_id], "the stop button aborted the upload"
     panel.wait_state("paused")
-    wait_until_read(page, oss)
+    wait_until_ended(oss)
     kept, known = parts_of(oss, "q.bin"), panel.parts_done
     assert 2 <= known <= len(kept)
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.crash.conftest import PARALLEL, PARTS, Crashes
+from tests.localoss.quiet import wait_until_ended
 
 EVERYTHING = os.environ.get("OSSMP_FAULT_RUNS") == "all"
 KILLS = 450 if EVERYTHING else 12  # a third come too late, when the upload has ended: 300 hit
@@ -35,8 +36,7 @@ def _wait_for_requests(crashes: Crashes, process: subprocess.Popen[str], count: 
 
 
 def _at_rest(crashes: Crashes) -> list[dict[str, Any]]:
-    while not all("seconds" in entry for entry in crashes.oss.journal()):
-        time.sleep(0.002)
+    wait_until_ended(crashes.oss)
     return crashes.oss.journal(clear=True)
 
 

@@ -39,6 +39,7 @@ from ossmp_jupyter.oss.messages import InitiateResult
 from ossmp_jupyter.transfer.plan import Plan
 from ossmp_jupyter.transfer.progress import State
 from ossmp_jupyter.transfer.retry import RetryPolicy
+from ossmp_jupyter.transfer.upload import UploadTask
 from ossmp_jupyter.units import MIB
 from tests.faults.auditor import audit, check_sentence, open_uploads
 from tests.faults.run import PART, Run, Told, content
@@ -739,14 +740,19 @@ def test_more_suspects_than_lost_answers(run: Run) -> None:
     _go(run, body)
 
 
+def _two_workers(run: Run, stream: str) -> UploadTask:
+    """An upload of three parts by two workers, of a file or a stream."""
+    run.write(content(run.name, 3 * PART))
+    run.stream, run.in_memory = stream, bool(stream)
+    return run.task(parallel=2)
+
+
 @pytest.mark.parametrize("stream", ["", "plain"])
 def test_a_refused_part_is_not_sent_once_more_by_another_worker(run: Run, stream: str) -> None:
     """That worker's own answer comes in the same moment, before it is told to end."""
 
     async def body(run: Run) -> None:
-        run.write(content(run.name, 3 * PART))
-        run.stream, run.in_memory = stream, bool(stream)
-        task = run.task(parallel=2)
+        task = _two_workers(run, stream)
         rest = task._steps._rest
         send, moment, asked = rest.upload_part, asyncio.Event(), []
 
@@ -773,9 +779,7 @@ def test_a_refused_part_is_not_sent_once_more_by_another_worker(run: Run, stream
 @pytest.mark.parametrize("stream", ["", "plain"])
 def test_a_part_refused_at_the_moment_of_a_pause_is_sent_after_it(run: Run, stream: str) -> None:
     async def body(run: Run) -> None:
-        run.write(content(run.name, 3 * PART))
-        run.stream, run.in_memory = stream, bool(stream)
-        task = run.task(parallel=2)
+        task = _two_workers(run, stream)
         rest = task._steps._rest
         send, asked = rest.upload_part, []
 

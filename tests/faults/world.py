@@ -22,6 +22,7 @@ from ossmp_jupyter.oss.connection import connect
 from ossmp_jupyter.oss.rest import RestClient
 from ossmp_jupyter.transfer.client import OSSClient
 from ossmp_jupyter.transfer.retry import Clock, RetryPolicy
+from tests.localoss.quiet import wait_until_ended
 
 T = TypeVar("T")
 
@@ -114,10 +115,7 @@ class World:
     def quiet(self) -> list[dict[str, Any]]:
         """End the faults, wait until the server is at rest, return what it was asked since the last call."""
         self.oss.set_faults([])
-        deadline = time.monotonic() + 30.0
-        while not all("seconds" in entry for entry in self.oss.journal()):
-            assert time.monotonic() < deadline, "the server is not at rest: who asked has not gone"
-            time.sleep(0.002)
+        wait_until_ended(self.oss)
         return self.oss.journal(clear=True)
 
     def fresh_folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""When an embedded OSS has ended with its clients: what it holds then stays so."""
+"""When an embedded OSS has ended with its requests or its clients: what it holds then stays so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import time
 import psutil
 
 from ossmp_jupyter.localoss import LocalOSS
+
+
+def wait_until_ended(oss: LocalOSS, *, seconds: float = 30.0) -> None:
+    """Wait until every request that the server has read the head of has ended, what was cut off too.
+
+    The server notes how a request ended after its answer has gone out.
+    """
+    deadline = time.monotonic() + seconds
+    while not all("seconds" in entry for entry in oss.journal()):
+        assert time.monotonic() < deadline, "a request does not end"
+        time.sleep(0.002)
 
 
 def wait_until_alone(oss: LocalOSS, *, mine: int = 0, seconds: float = 30.0) -> None:

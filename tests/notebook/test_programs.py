@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.checksum import crc64
+from tests.localoss.quiet import wait_until_alone
 from tests.notebook.test_kernel import oss
 
 __all__ = ["oss"]
@@ -95,11 +95,7 @@ def at_rest(oss: LocalOSS) -> set[int]:
     It may not even have read the head of a request whose client is dead, so its journal is not enough; but
     it lets go of a connection only when there is nothing more to be read from it.
     """
-    oss.journal()  # who connected before has been let in when this is answered
-    server, end = psutil.Process(oss.pid), time.monotonic() + 30
-    while any(one.status != psutil.CONN_LISTEN for one in server.net_connections(kind="tcp")):
-        assert time.monotonic() < end, "the server still reads"
-        time.sleep(0.02)
+    wait_until_alone(oss)
     return stored(oss)
 
 

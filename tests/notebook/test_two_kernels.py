@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ossmp_jupyter.localoss import LocalOSS
+from tests.localoss.quiet import wait_until_ended
 from tests.notebook.test_kernel import Kernel, new_kernel, oss
 from tests.notebook.test_programs import at_rest
 
@@ -33,10 +34,7 @@ CELLS = {
 
 def sent(oss: LocalOSS) -> Counter[int]:
     """How often each part has arrived since the last look."""
-    end = time.monotonic() + 20
-    while not all("seconds" in line for line in oss.journal()):  # an answer is noted after it was sent
-        assert time.monotonic() < end, "the server is busy"
-        time.sleep(0.02)
+    wait_until_ended(oss)
     lines = oss.journal(clear=True)
     return Counter(
         line["part_number"] for line in lines if line["operation"] == "UploadPart" and line["status"] == 200

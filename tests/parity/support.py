@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ossmp_jupyter.localoss import LocalOSS
 from ossmp_jupyter.oss.connection import Connection, connect
 from ossmp_jupyter.transfer.client import OSSClient
+from tests.localoss.quiet import wait_until_ended
 
 PART = 102_400
 """The smallest part OSS takes."""
@@ -36,8 +36,5 @@ def payload(size: int = 4 * PART + 17, salt: int = 0) -> bytes:
 
 def requests_of(oss: LocalOSS, operation: str | None = None) -> list[dict[str, Any]]:
     """What the server was asked, of one operation or all."""
-    deadline = time.monotonic() + 30
-    while any("seconds" not in entry for entry in oss.journal()):
-        assert time.monotonic() < deadline, "a request does not end"
-        time.sleep(0.01)  # the server notes how a request ended after the answer has gone out
+    wait_until_ended(oss)
     return [entry for entry in oss.journal() if operation in (None, entry["operation"])]
